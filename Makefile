@@ -1,0 +1,45 @@
+# The front door. `make demo` and `make test` set everything up by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-full unit check format docs lock clean
+
+help:            ## Say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+$(STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Shoal needs Python 3.11 or newer; set PYTHON=/path/to/one") if sys.version_info < (3, 11) else 0'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements/dev.txt
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(STAMP)  ## Make .venv with the locked dependencies and the project
+
+check: $(STAMP)  ## Format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --warnings src
+	$(BIN)/lint-imports --no-cache
+
+unit: $(STAMP)   ## The fast tests: no Ray, seconds
+	$(BIN)/pytest -q tests/unit tests/architecture
+
+test: check      ## The checks and every test tier but the soaks
+	$(BIN)/pytest
+
+format: $(STAMP) ## Format and mend what can be mended
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock: $(STAMP)   ## Resolve the dependencies anew into requirements/
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/dev.txt
+	awk '/^uv==/{on=1} on{print; if(!/\\$$/) exit}' requirements/dev.txt > requirements/uv.txt
+
+clean:           ## Remove what was built (not your SHOAL_HOME)
+	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Locks, builds and caches of the environments in which tools run."""

@@ -1,0 +1,1 @@
+"""What carries attempts to workers and back: Ray, in process, and clean child processes."""

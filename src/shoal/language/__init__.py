@@ -1,0 +1,1 @@
+"""YAML text to a validated workflow, with source positions; references and expressions."""

@@ -1,0 +1,1 @@
+"""The frozen values that everything else speaks in. No I/O, nothing of Shoal but errors."""

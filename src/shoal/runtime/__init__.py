@@ -1,0 +1,1 @@
+"""The asyncio orchestrator: leases, recovery, dispatch, timers, signals, cancellation."""

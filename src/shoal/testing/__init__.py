@@ -1,0 +1,1 @@
+"""Public: run workflows with fake tools, fault plans, a fake clock; the conformance suites of the ports."""

@@ -1,0 +1,1 @@
+"""Finding and calling tools; the built-in ones."""
