@@ -47,8 +47,8 @@ def test_unknown_code_is_kept_as_internal_error():
 
 
 def test_an_authors_subclass_without_a_code_goes_by_its_base():
-    class Mine(NonRetryableError):
+    class MineError(NonRetryableError):
         pass
 
     assert registered_errors()["non_retryable"] is NonRetryableError
-    assert type(pickle.loads(pickle.dumps(Mine("x")))) is NonRetryableError
+    assert type(pickle.loads(pickle.dumps(MineError("x")))) is NonRetryableError
