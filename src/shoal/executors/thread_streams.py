@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, TextIO, cast
@@ -36,7 +36,7 @@ class _Routed:
         buffer.write(text.encode(errors="backslashreplace"))
         return len(text)
 
-    def writelines(self, lines: Iterator[str]) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
 
@@ -97,7 +97,7 @@ remove = _streams.remove
 
 
 @contextmanager
-def captured(buffer: LogBuffer) -> Iterator[None]:
+def captured(buffer: LogBuffer) -> Generator[None, None, None]:
     """Send what this thread, and what its context is handed on to, prints and logs to a buffer."""
     token = _current.set(buffer)
     try:
