@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import cast
 
 from shoal.errors import ConflictError, NotFoundError, RunAlreadyExistsError
 from shoal.faults import crash_point
@@ -45,7 +44,7 @@ from shoal.model.run import (
     SuspectsChanged,
     ToolsLocked,
 )
-from shoal.model.values import Value
+from shoal.model.values import Result
 from shoal.ports import LEASE_TTL, ClaimQuery, RunQuery
 from shoal.stores.doorbell import Doorbell
 from shoal.stores.references import all_blobs, result_blobs
@@ -122,8 +121,9 @@ class MemoryRunStore:
             executor=run.spec.executor,
             fingerprint=run.spec.fingerprint,
             retry_of=run.retry_of,
+            locks=run.locks,
         )
-        new = self._runs[run.id] = _Run(record, run.spec, blobs=set(all_blobs(run.spec)))
+        new = self._runs[run.id] = _Run(record, run.spec, blobs=set(all_blobs((run.spec, run.locks))))
         self._log(new, RunChanged(RunStatus.PENDING, at))
 
     async def commit(self, batches: Sequence[RunBatch]) -> frozenset[RunId]:
@@ -228,7 +228,7 @@ class MemoryRunStore:
             item = split_item(step.path)
             if item is not None and step.status.ended:
                 ended_items.setdefault(item[0], {})[item[1]] = step.status
-            else:
+            if item is None or step.status not in (StepStatus.SUCCEEDED, StepStatus.SKIPPED):
                 steps.append(step)
         return RunSnapshot(
             run=self._record(run),
@@ -257,15 +257,15 @@ class MemoryRunStore:
         attempts = self._runs[run_id].attempts.values() if run_id in self._runs else ()
         return [attempt for attempt in attempts if path is None or attempt.path == path]
 
-    async def item_values(self, run_id: RunId, path: StepPath, key: str) -> AsyncIterator[tuple[int, StepStatus, Value | None]]:
-        """See `RunStore.item_values`."""
+    async def item_results(self, run_id: RunId, path: StepPath) -> AsyncIterator[tuple[int, StepStatus, Result | None]]:
+        """See `RunStore.item_results`."""
         found: list[tuple[int, StepRecord]] = []
         for step in await self.steps(run_id):
             item = split_item(step.path)
             if item is not None and item[0] == path:
                 found.append((item[1], step))
         for index, step in sorted(found, key=lambda pair: pair[0]):
-            yield index, step.status, cast("Value | None", (step.result or {}).get(key))
+            yield index, step.status, step.result
 
     async def events(self, run_id: RunId, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         """See `RunStore.events`."""

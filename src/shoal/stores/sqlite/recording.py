@@ -89,6 +89,9 @@ class Recording:
         self._specs.append((run.id, rows.document(run.spec)))
         self._events.append(rows.event_row(run.id, 1, (CREATED, at, None, {})))
         self._refer(run.id, all_blobs(run.spec))
+        if run.locks is not None:
+            self._later(sql.SET_LOCKS, run=run.id, tools=rows.document(run.locks))
+            self._refer(run.id, all_blobs(run.locks))
         self._fences[run.id] = Fence(run.root_id, epoch, 1)
 
     def write(self, connection: Connection) -> None:

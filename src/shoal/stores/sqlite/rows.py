@@ -24,6 +24,7 @@ from shoal.model.run import (
     ItemCounts,
     NewRun,
     Parent,
+    ParkCommand,
     Progress,
     ResumeCommand,
     RunRecord,
@@ -258,7 +259,7 @@ def event_record(row: Row) -> Event:
 
 INBOX_COLUMNS: Final = ("seq", "run_id", "kind", "body", "at")
 _COMMANDS: Final[Mapping[str, type[Command]]] = {
-    command.kind: command for command in (CancelCommand, SignalCommand, ResumeCommand)
+    command.kind: command for command in (CancelCommand, SignalCommand, ResumeCommand, ParkCommand)
 }
 
 

@@ -130,7 +130,8 @@ _STEP: Final = select(*(steps.c[name] for name in rows.STEP_COLUMNS))
 _ENDED_ITEM: Final = and_(steps.c.item_index.is_not(None), steps.c.status.in_(_STEP_ENDED))
 STEPS: Final = _STEP.where(_where(steps, run_id="run")).order_by(steps.c.ordinal)
 STEPS_WITHOUT_ITEMS: Final = STEPS.where(steps.c.item_index.is_(None))
-STEPS_TO_GO_ON: Final = STEPS.where(not_(_ENDED_ITEM))
+_DONE: Final = [literal_column(f"'{s.value}'", Text()) for s in (StepStatus.SUCCEEDED, StepStatus.SKIPPED)]
+STEPS_TO_GO_ON: Final = STEPS.where(not_(and_(steps.c.item_index.is_not(None), steps.c.status.in_(_DONE))))
 ENDED_ITEMS: Final = select(steps.c.owner_path, steps.c.item_index, steps.c.status).where(
     _where(steps, run_id="run"), _ENDED_ITEM
 )

@@ -32,7 +32,7 @@ from shoal.model.run import (
     StepStatus,
 )
 from shoal.model.serial import from_json
-from shoal.model.values import Value
+from shoal.model.values import Result
 from shoal.ports import LEASE_TTL, ClaimQuery, RunQuery
 from shoal.stores.doorbell import Doorbell
 from shoal.stores.sqlite import rows
@@ -43,7 +43,7 @@ from shoal.stores.sqlite.owners import OwnerLocks
 from shoal.stores.sqlite.recording import Fence, Recording
 
 _PAGE: Final = 500
-"""Items that `item_values` holds at a time."""
+"""Items that `item_results` holds at a time."""
 
 
 class SqliteRunStore:
@@ -197,13 +197,12 @@ class SqliteRunStore:
             return [rows.attempt_record(row) for row in self._db.all(sql.ATTEMPTS, run=run_id)]
         return [rows.attempt_record(row) for row in self._db.all(sql.STEP_ATTEMPTS, run=run_id, step=path)]
 
-    async def item_values(self, run_id: RunId, path: StepPath, key: str) -> AsyncIterator[tuple[int, StepStatus, Value | None]]:
-        """See `RunStore.item_values`; read in pages, so no transaction stays open between two items."""
+    async def item_results(self, run_id: RunId, path: StepPath) -> AsyncIterator[tuple[int, StepStatus, Result | None]]:
+        """See `RunStore.item_results`; read in pages, so no transaction stays open between two items."""
         after = -1
         while page := self._db.all(sql.ITEM_RESULTS, run=run_id, step=path, after=after, most=_PAGE):
             for index, status, result in page:
-                outputs = rows.result_of(result)
-                yield index, StepStatus(status), cast("Value | None", outputs.get(key)) if outputs else None
+                yield index, StepStatus(status), rows.result_of(result)
             after = page[-1][0]
 
     async def events(self, run_id: RunId, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
