@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from shoal.errors import InvalidInputError
-from shoal.ports import RunStore
+from shoal.ports import BlobStore, LogStore, RunStore
 
 
 def open_store(url: str, *, now: Callable[[], datetime] | None = None) -> RunStore:
@@ -35,3 +35,30 @@ def open_store(url: str, *, now: Callable[[], datetime] | None = None) -> RunSto
     from shoal.stores.sqlite.store import SqliteRunStore
 
     return SqliteRunStore(path, now=now)
+
+
+def open_blobs(place: str) -> BlobStore:
+    """Open the blobs of a folder, a `file://` or other fsspec URL, or `memory://`, which is of this process only."""
+    scheme, separator, rest = place.partition("://")
+    if not separator or scheme == "file":
+        from shoal.stores.blobs import FileBlobStore
+
+        return FileBlobStore(str(Path(rest if separator else place).absolute()))
+    if place == "memory://":
+        from shoal.stores.memory_files import MemoryBlobStore
+
+        return MemoryBlobStore()
+    from shoal.stores.remote_blobs import FsspecBlobStore
+
+    return FsspecBlobStore(place)
+
+
+def open_logs(place: str) -> LogStore:
+    """Open the logs of a folder, or `memory://`, which is of this process only."""
+    if place == "memory://":
+        from shoal.stores.memory_files import MemoryLogStore
+
+        return MemoryLogStore()
+    from shoal.stores.logs import FileLogStore
+
+    return FileLogStore(str(Path(place).absolute()))
