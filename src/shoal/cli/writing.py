@@ -18,7 +18,9 @@ def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflow files.")],
     as_json: JsonOption = False,
 ) -> int:
-    """Check workflow files; all problems of all files are listed at once.
+    """Check workflow files.
+
+    All problems of all files are listed at once, each with its place and a hint.
 
     Loads neither Ray nor the journal, and calls no tool.
 
