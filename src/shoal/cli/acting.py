@@ -19,7 +19,8 @@ from shoal.model.values import Json
 def cancel(run_id: RunArgument) -> int:
     """Cancel a run.
 
-    Nothing new starts, and what runs is stopped for real. Returns as soon as the cancel is recorded; it survives a crash. `shoal show ID` tells when the run has ended.
+    Nothing new starts, and what runs is stopped for real. Returns as soon as the cancel is recorded; it survives a
+    crash. `shoal show ID` tells when the run has ended.
 
     Example:
         shoal cancel 01jd9x2m4k
@@ -79,7 +80,8 @@ def delete(
 ) -> int:
     """Delete a run.
 
-    Its sub-workflows, results and logs go with it. A run that somebody drives is refused (exit 4). Asks first when a person is there to answer. Blobs that no other run uses go with the next `shoal prune`.
+    Its sub-workflows, results and logs go with it. A run that somebody drives is refused (exit 4). Asks first when a
+    person is there to answer. Blobs that no other run uses go with the next `shoal prune`.
 
     Example:
         shoal delete 01jd9x2m4k --yes
@@ -110,7 +112,8 @@ def prune(
 ) -> int:
     """Delete old runs and what nothing uses any more.
 
-    Runs that have ended go by age and number, then blobs and environments without a use. The ids of the runs go to stdout, a summary to stderr. Blobs younger than 24 hours stay.
+    Runs that have ended go by age and number, then blobs and environments without a use. The ids of the runs go to
+    stdout, a summary to stderr. Blobs younger than 24 hours stay.
 
     Examples:
         shoal prune --older-than 30d --keep 10 --dry-run

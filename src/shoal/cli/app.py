@@ -5,56 +5,17 @@ Owns the list of commands and the entry point. What a command does is in the mod
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from shoal import __version__
 from shoal.cli import acting, host, looking, running, writing
+from shoal.cli.catalog import Commands, help_of
 from shoal.cli.failures import INTERRUPTED, report
 from shoal.cli.terminal import ReaderGoneError, emit, emit_json, note, prepare
-from shoal.errors import UnsupportedError
-
-NOT_YET = frozenset({"serve", "token", "schedules", "card", "peers", "handoff", "fork", "new"})
-"""Commands that are spoken for, and that this version does not have."""
-
-NOT_YET_OF = {"tools": frozenset({"lock", "envs"})}
-
-
-_WHOLE = 1000
-"""Characters of a summary: it is never cut."""
-
-
-class Commands(TyperGroup):
-    """A group that lists its commands by subject, and answers for those to come.
-
-    The help is click's plain one: rich's takes twice as long to load as all the rest.
-    """
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write a section for each subject."""
-        sections: dict[str, list[Any]] = {}
-        for name in self.list_commands(ctx):
-            command: Any = self.get_command(ctx, name)
-            sections.setdefault(command.rich_help_panel or "Commands", []).append(command)
-        width = max(len(command.name) for group in sections.values() for command in group)
-        for title, commands in sections.items():
-            with formatter.section(title):
-                formatter.write_dl([(c.name.ljust(width), c.get_short_help_str(_WHOLE)) for c in commands])
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that the arguments name; refuse those that this version does not have."""
-        to_come = NOT_YET if ctx.parent is None else NOT_YET_OF.get(self.name or "", frozenset[str]())
-        if args and args[0] in to_come:
-            raise UnsupportedError(
-                f"`{ctx.command_path} {args[0]}` is not in this version ({__version__})",
-                hint=f"`{ctx.command_path} --help` lists what there is",
-            )
-        return super().resolve_command(ctx, args)
 
 
 def _version(wanted: bool) -> None:
@@ -91,16 +52,9 @@ def shoal(
     """
 
 
-def _help_of(command: Callable[..., object]) -> str:
-    """Return a command's docstring as click wants it: prose to be wrapped, examples (what is indented) kept as they are."""
-    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-    # A line of "\b" keeps click from wrapping the paragraph under it.
-    return "\n\n".join(f"\b\n{text}" if "\n    " in f"\n{text}" else text for text in paragraphs)
-
-
 def _add(panel: str, *commands: Callable[..., int]) -> None:
     for command in commands:
-        app.command(rich_help_panel=panel, help=_help_of(command))(command)
+        app.command(rich_help_panel=panel, help=help_of(command))(command)
 
 
 _add("Run", running.run, running.resume, running.retry, acting.cancel, acting.signal)
@@ -110,7 +64,7 @@ _add("Write", writing.validate, writing.schema)
 app.add_typer(writing.tools, rich_help_panel="Write", cls=Commands)
 _add("This machine", host.up, host.down, host.doctor)
 
-app.callback(help=_help_of(shoal))(shoal)
+app.callback(help=help_of(shoal))(shoal)
 
 
 def main(args: Sequence[str] | None = None) -> int:

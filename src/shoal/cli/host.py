@@ -20,7 +20,8 @@ _UNHEALTHY = 3
 def up(as_json: JsonOption = False) -> int:
     """Keep a local Ray and a daemon for this SHOAL_HOME.
 
-    Runs then start at once and go on in the background. Says so if they are up already. They end by themselves after 15 idle minutes (SHOAL_IDLE_MINUTES).
+    Runs then start at once and go on in the background. Says so if they are up already. They end by themselves after 15
+    idle minutes (SHOAL_IDLE_MINUTES).
 
     Example:
         shoal up && shoal run report.yaml --detach

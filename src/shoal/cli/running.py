@@ -124,7 +124,8 @@ def resume(
 def retry(run_id: RunArgument, as_json: JsonOption = False) -> int:
     """Start a run anew from what it is pinned to, and wait for it.
 
-    Definition, inputs and tools are those of the old run. The new run's id is printed on stderr at once. `shoal resume` instead keeps what succeeded.
+    Definition, inputs and tools are those of the old run. The new run's id is printed on stderr at once. `shoal resume`
+    instead keeps what succeeded.
 
     Example:
         shoal retry 01jd9x2m4k

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from shoal import __version__
-from shoal.cli.app import NOT_YET, app
+from shoal.cli.app import app
+from shoal.cli.catalog import NOT_YET
 from shoal.errors import registered_errors
 
 COMMANDS = [
