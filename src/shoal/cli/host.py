@@ -18,9 +18,10 @@ _UNHEALTHY = 3
 
 
 def up(as_json: JsonOption = False) -> int:
-    """Keep a local Ray and a daemon for this SHOAL_HOME, so that runs start at once and go on in the background.
+    """Keep a local Ray and a daemon for this SHOAL_HOME.
 
-    Says so if they are up already. They end by themselves after 15 idle minutes (SHOAL_IDLE_MINUTES).
+    Runs then start at once and go on in the background. Says so if they are up already. They end by themselves after 15
+    idle minutes (SHOAL_IDLE_MINUTES).
 
     Example:
         shoal up && shoal run report.yaml --detach
@@ -60,7 +61,9 @@ def down(as_json: JsonOption = False) -> int:
 
 
 def doctor(as_json: JsonOption = False) -> int:
-    """Find what is wrong with this set-up: settings, folders, journal, Ray, package index, tools.
+    """Find what is wrong with this set-up.
+
+    Looks at settings, folders, journal, Ray, package index and tools, and says what to do.
 
     Exit status 0 when all is well, 3 otherwise.
 

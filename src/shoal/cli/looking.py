@@ -198,9 +198,9 @@ def graph(
     form: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.MERMAID,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = None,
 ) -> int:
-    """Draw a workflow as Mermaid, DOT or SVG; of a run, with the status of every step.
+    """Draw a workflow or a run as Mermaid, DOT or SVG.
 
-    Drawn to stdout unless a file is named; no Graphviz is needed for SVG.
+    Of a run with the status of every step. Drawn to stdout unless a file is named; no Graphviz is needed for SVG.
 
     Examples:
         shoal graph answer.yaml

@@ -106,9 +106,10 @@ def resume(
     ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Continue a resumable, failed or canceled run under its id, and wait for it.
+    """Continue a resumable, failed or canceled run, and wait for it.
 
-    What succeeded is kept and does not run again. A run that has succeeded, or that somebody drives, is refused (exit 4).
+    It keeps its id, and what succeeded does not run again. A run that somebody drives is followed; one that has succeeded is
+    refused (exit 4).
 
     Example:
         shoal resume 01jd9x2m4k
@@ -121,9 +122,10 @@ def resume(
 
 
 def retry(run_id: RunArgument, as_json: JsonOption = False) -> int:
-    """Start a new run from the definition, inputs and tools that a run is pinned to, and wait for it.
+    """Start a run anew from what it is pinned to, and wait for it.
 
-    The new run's id is printed on stderr at once. `shoal resume` instead keeps what succeeded.
+    Definition, inputs and tools are those of the old run. The new run's id is printed on stderr at once. `shoal resume`
+    instead keeps what succeeded.
 
     Example:
         shoal retry 01jd9x2m4k

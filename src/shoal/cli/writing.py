@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shoal.cli.catalog import help_of
 from shoal.cli.running import JsonOption
 from shoal.cli.terminal import emit, emit_json
 from shoal.errors import DefinitionError, NotFoundError, Problem
@@ -18,7 +19,9 @@ def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflow files.")],
     as_json: JsonOption = False,
 ) -> int:
-    """Check workflow files; all problems of all files are listed at once.
+    """Check workflow files.
+
+    All problems of all files are listed at once, each with its place and a hint.
 
     Loads neither Ray nor the journal, and calls no tool.
 
@@ -70,7 +73,6 @@ def _tools() -> None:
     """The tools that steps can call."""
 
 
-@tools.command("list")
 def list_tools(as_json: JsonOption = False) -> int:
     """List the tools of this environment: built-in, and of installed distributions.
 
@@ -87,3 +89,6 @@ def list_tools(as_json: JsonOption = False) -> int:
         return 0
     print_tools(found)
     return 0
+
+
+tools.command("list", help=help_of(list_tools))(list_tools)
