@@ -13,14 +13,15 @@ VENDORED = frozenset({"node_modules", "site-packages", "third_party", "vendor", 
 GENERATED = frozenset({"build", "dist", "target"})
 """Folders that are left out where git does not say what belongs to the project."""
 
-GROUP_FILES = 100
+GROUP_FILES = 40
 GROUP_BYTES = 4 * 1024 * 1024
 
 
 def list_sources(path: str, max_files: int = 20_000) -> dict[str, Any]:
     """List the files below a folder, in groups that one attempt each can work on.
 
-    In a git work tree these are the files that git tracks or would track (`.gitignore` counts); elsewhere all files.
+    In a git work tree these are the files that git tracks or would track (`.gitignore` counts); elsewhere, and in a folder
+    that git ignores, all files.
     Hidden and vendored folders, symbolic links and special files are left out. Reads names and sizes only.
 
     Args:
@@ -54,15 +55,26 @@ def list_sources(path: str, max_files: int = 20_000) -> dict[str, Any]:
 
 
 def _listed_by_git(root: Path) -> list[str] | None:
-    """Return what git tracks or would track below a folder; None if it is in no work tree or git is not there."""
-    command = ["git", "-c", "core.fsmonitor=false", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    """Return what git tracks or would track below a folder; None if that is nothing, or git cannot say."""
+    command = [
+        "git",
+        "-c",
+        "core.fsmonitor=false",
+        "-C",
+        str(root),
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=120)
     except FileNotFoundError:
         return None
     if done.returncode != 0:
         return None
-    return sorted({os.fsdecode(name) for name in done.stdout.split(b"\0") if name})
+    return sorted({os.fsdecode(name) for name in done.stdout.split(b"\0") if name}) or None
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -95,7 +107,11 @@ def _sizes(root: Path, names: Iterator[str], max_files: int) -> dict[str, int]:
 
 
 def _groups(sizes: dict[str, int]) -> list[dict[str, Any]]:
-    """Split files into groups along their folders: a folder whose files fit is one group, a larger one is split."""
+    """Split files into groups along their folders.
+
+    A folder that fits is one group; a larger one is split into its folders and its own files, those into several groups of
+    one name if need be.
+    """
     groups: list[dict[str, Any]] = []
     pending: list[tuple[str, list[str]]] = [("", sorted(sizes))]
     while pending:
@@ -109,7 +125,7 @@ def _groups(sizes: dict[str, int]) -> list[dict[str, Any]]:
             below.setdefault(folder + head + slash if slash else "", []).append(name)
         groups += _chunks(folder.rstrip("/") or ".", below.pop("", []), sizes)
         pending += below.items()
-    return sorted((group for group in groups if group["files"]), key=lambda group: group["name"])
+    return sorted((group for group in groups if group["files"]), key=lambda group: (group["name"], group["files"]))
 
 
 def _fits(names: list[str], sizes: dict[str, int]) -> bool:
@@ -122,4 +138,4 @@ def _chunks(folder: str, names: list[str], sizes: dict[str, int]) -> list[dict[s
         if chunks[-1] and not _fits([*chunks[-1], name], sizes):
             chunks.append([])
         chunks[-1].append(name)
-    return [{"name": f"{folder} ({i})" if i > 1 else folder, "files": chunk} for i, chunk in enumerate(chunks, 1)]
+    return [{"name": folder, "files": chunk} for chunk in chunks]

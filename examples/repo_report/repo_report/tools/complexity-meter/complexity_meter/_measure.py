@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from complexity_meter._reading import Unreadable, read_text
 from radon.complexity import cc_visit
 from radon.visitors import Class, Function
+
+from complexity_meter._reading import UnreadableError, read_text
+
+if TYPE_CHECKING:
+    from shoal.tools import ToolContext
 
 LARGEST_FILE = 1024 * 1024
 
 
 def measure_complexity(
-    root: str, files: list[str], group: str = "", max_bytes: int = LARGEST_FILE, context: Any = None
+    root: str, files: list[str], group: str = "", max_bytes: int = LARGEST_FILE, context: ToolContext | None = None
 ) -> dict[str, Any]:
     """Measure the cyclomatic complexity (McCabe) of every function and method in Python files.
 
@@ -35,16 +39,26 @@ def measure_complexity(
     functions: list[dict[str, Any]] = []
     not_parsed: list[dict[str, str]] = []
     for done, path in enumerate(files, 1):
-        try:
-            functions += [{"path": path, **found} for found in measure_text(read_text(root, path, max_bytes))]
-        except Unreadable as reason:
-            not_parsed.append({"path": path, "reason": str(reason)})
-        except (SyntaxError, ValueError, RecursionError) as error:
-            not_parsed.append({"path": path, "reason": f"{type(error).__name__}: {error}"[:200]})
+        found, reason = _measure_file(root, path, max_bytes)
+        functions += found
+        if reason:
+            not_parsed.append({"path": path, "reason": reason})
         if context is not None:
             context.progress(done, len(files))
     print(f"{group or root}: {len(functions)} functions in {len(files)} files, {len(not_parsed)} not parsed")
     return {"complexity": {"group": group, "functions": functions, "not_parsed": not_parsed}}
+
+
+def _measure_file(root: str, path: str, max_bytes: int) -> tuple[list[dict[str, Any]], str]:
+    """Return the functions of a file, or none and why it is not measured."""
+    try:
+        text = read_text(root, path, max_bytes)
+    except UnreadableError as reason:
+        return [], str(reason)
+    try:
+        return [{"path": path, **function} for function in measure_text(text)], ""
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return [], f"{type(error).__name__}: {error}"[:200]
 
 
 def measure_text(text: str) -> list[dict[str, Any]]:

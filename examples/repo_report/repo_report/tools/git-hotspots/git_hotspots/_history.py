@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shoal.tools import ToolContext
 
 HEADER = b"\x01"
 SAFE = ["-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "core.hooksPath=/dev/null"]
-LIMIT_SECONDS = 300
 
 
 @dataclass(slots=True)
@@ -24,10 +27,11 @@ class _File:
     last: int = 0
 
 
-def find_hotspots(root: str, max_commits: int = 1000, top: int = 1000, context: Any = None) -> dict[str, Any]:
+def find_hotspots(root: str, max_commits: int = 1000, top: int = 1000, context: ToolContext | None = None) -> dict[str, Any]:
     """Find the files below a folder that the last commits changed most often.
 
-    Merges are left out; a renamed file starts anew. Outside of git, or where git refuses, the list is empty and `note` says why.
+    Merges are left out; a renamed file starts anew. Outside of git, or where git refuses, the list is empty and `note`
+    says why.
 
     Args:
         root: The folder.
@@ -62,9 +66,7 @@ def find_hotspots(root: str, max_commits: int = 1000, top: int = 1000, context: 
         file.authors.add(author)
         file.last = max(file.last, when)
     commit, date = head
-    return {
-        "history": {"commits": commits, "commit": commit, "date": date, "files": _ranked(base, files, top), "note": note}
-    }
+    return {"history": {"commits": commits, "commit": commit, "date": date, "files": _ranked(base, files, top), "note": note}}
 
 
 def _ranked(base: Path, files: dict[bytes, _File], top: int) -> list[dict[str, Any]]:
@@ -76,22 +78,24 @@ def _ranked(base: Path, files: dict[bytes, _File], top: int) -> list[dict[str, A
             break
         if not (base / os.fsdecode(raw)).is_file():
             continue
-        found.append({
-            "path": path,
-            "commits": file.commits,
-            "added": file.added,
-            "deleted": file.deleted,
-            "authors": len(file.authors),
-            "last": datetime.fromtimestamp(file.last, UTC).date().isoformat(),
-        })
+        found.append(
+            {
+                "path": path,
+                "commits": file.commits,
+                "added": file.added,
+                "deleted": file.deleted,
+                "authors": len(file.authors),
+                "last": datetime.fromtimestamp(file.last, UTC).date().isoformat(),
+            }
+        )
     return found
 
 
 def _head(base: Path) -> tuple[tuple[str, str] | None, str]:
     """Return the present commit and its date, and a note; no commit where there is none to be had."""
     try:
-        done = subprocess.run(_git(base, "show", "--no-patch", "--format=%H %cs", "HEAD"), **_quiet(), check=False, timeout=60)  # type: ignore[call-overload]
-        shallow = subprocess.run(_git(base, "rev-parse", "--is-shallow-repository"), **_quiet(), check=False, timeout=60)  # type: ignore[call-overload]
+        done = subprocess.run(_git(base, "show", "--no-patch", "--format=%H %cs", "HEAD"), **_quiet(), check=False, timeout=60)
+        shallow = subprocess.run(_git(base, "rev-parse", "--is-shallow-repository"), **_quiet(), check=False, timeout=60)
     except FileNotFoundError:
         return None, "git is not installed"
     if done.returncode != 0:
@@ -108,28 +112,22 @@ def _log(base: Path, max_commits: int) -> Iterator[bytes]:
         base, "log", "-z", "--no-merges", f"--max-count={max_commits}", "--numstat", "--no-renames", "--no-ext-diff",
         "--no-textconv", "--relative", "--format=%x01%ct %aE", "HEAD", "--", ".",
     )  # fmt: skip
-    options = _quiet()
-    with subprocess.Popen(command, **options) as process:  # type: ignore[call-overload]
+    with tempfile.TemporaryFile() as errors, subprocess.Popen(command, **_quiet(errors)) as process:
         rest = b""
         while chunk := process.stdout.read(1 << 16):
             *entries, rest = (rest + chunk).split(b"\0")
             yield from (entry for entry in entries if entry.strip(b"\n"))
         if rest.strip(b"\n"):
             yield rest
-        error = process.stderr.read()
-    if process.returncode != 0:
-        raise RuntimeError(f"git log failed: {error.decode('utf-8', 'replace').strip()[:500]}")
+        if process.wait() != 0:
+            errors.seek(0)
+            raise RuntimeError(f"git log failed: {errors.read(500).decode('utf-8', 'replace').strip()}")
 
 
 def _git(base: Path, *arguments: str) -> list[str]:
     return ["git", *SAFE, "--no-pager", "-C", str(base), *arguments]
 
 
-def _quiet() -> dict[str, Any]:
+def _quiet(errors: Any = subprocess.PIPE) -> dict[str, Any]:
     environment = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    return {
-        "stdin": subprocess.DEVNULL,
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.PIPE,
-        "env": {**os.environ, **environment},
-    }
+    return {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": errors, "env": {**os.environ, **environment}}

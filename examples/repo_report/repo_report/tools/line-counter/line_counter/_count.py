@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from line_counter._reading import Unreadable, read_text
 from pygments.lexer import Lexer
 from pygments.lexers import find_lexer_class_for_filename
 from pygments.token import Comment, String
 from tabulate import tabulate
 
+from line_counter._reading import UnreadableError, read_text
+
+if TYPE_CHECKING:
+    from shoal.tools import ToolContext
+
 LARGEST_FILE = 1024 * 1024
+PROSE = frozenset({"Markdown", "reStructuredText", "Text only", "Other text"})
+"""Languages whose lines are not code. `Other text` are files of no known language."""
 
 
-def count_lines(root: str, files: list[str], group: str = "", max_bytes: int = LARGEST_FILE, context: Any = None) -> dict[str, Any]:
+def count_lines(
+    root: str, files: list[str], group: str = "", max_bytes: int = LARGEST_FILE, context: ToolContext | None = None
+) -> dict[str, Any]:
     """Count the lines of files.
 
     A line is *code* if anything but white space and comments stands on it, else *comment* if a comment or a docstring
@@ -29,14 +37,15 @@ def count_lines(root: str, files: list[str], group: str = "", max_bytes: int = L
 
     Returns:
         `counts`: `{group, files, binary, too_large, gone}`, where `files` is a list of
-        `{path, language, code, comment, blank}` in the order given and the others are lists of paths.
+        `{path, language, prose, code, comment, blank}` in the order given and the others are lists of paths. `prose` tells
+        text from code; the lines of prose are in `code` all the same.
     """
     counted: list[dict[str, Any]] = []
     unread: dict[str, list[str]] = {"binary": [], "too_large": [], "gone": []}
     for done, path in enumerate(files, 1):
         try:
             text = read_text(root, path, max_bytes)
-        except Unreadable as reason:
+        except UnreadableError as reason:
             unread[str(reason)].append(path)
         else:
             counted.append({"path": path, **count_text(path, text)})
@@ -53,8 +62,10 @@ def count_text(path: str, text: str) -> dict[str, Any]:
     lexer = found(stripnl=False, ensurenl=False) if found else None
     kinds = _kinds_by_lexer(lexer, text) if lexer else _kinds_without(text)
     count = Counter(kinds)
+    language = lexer.name if lexer else "Other text"
     return {
-        "language": lexer.name if lexer else "Other text",
+        "language": language,
+        "prose": language in PROSE,
         "code": count["code"],
         "comment": count["comment"],
         "blank": count["blank"],

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """A file that is not read; the message is why: `binary`, `too_large` or `gone`."""
 
 
@@ -16,26 +16,28 @@ def read_text(root: str, path: str, max_bytes: int) -> str:
 
     Raises:
         ValueError: The path leaves the root.
-        Unreadable: The file is not UTF-8 text, too large, or no regular file (any more).
+        UnreadableError: The file is not UTF-8 text, too large, or no regular file (any more).
     """
     base = Path(root).resolve()
-    file = base / path
     try:
-        resolved = file.resolve(strict=True)
-        if not resolved.is_relative_to(base):
+        file = (base / path).resolve(strict=True)
+        if not file.is_relative_to(base):
             raise ValueError(f"{path!r} is not below {root}")
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        raise Unreadable("gone") from None
-    with open(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Unreadable("gone")
-        data = stream.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise Unreadable("too_large")
+        raise UnreadableError("gone") from None
     try:
-        if b"\0" in data:
-            raise Unreadable("binary")
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UnreadableError("gone")
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            data = stream.read(max_bytes + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > max_bytes:
+        raise UnreadableError("too_large")
+    if b"\0" in data:
+        raise UnreadableError("binary")
+    try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Unreadable("binary") from None
+        raise UnreadableError("binary") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import svgwrite
+
 from report_writer._figures import Figures, Hotspot, Language
 
 WIDTH = 860
@@ -88,7 +89,7 @@ def _circle(
 
 def _bars(figures: Figures) -> list[Language]:
     ordered = sorted(figures.languages, key=lambda entry: (-entry.lines, entry.name))
-    ordered = [entry for entry in ordered if entry.lines]
+    ordered = [entry for entry in ordered if entry.lines and not entry.prose]
     shown, rest = ordered[:SHOWN], ordered[SHOWN:]
     if rest:
         sums = [sum(getattr(entry, name) for entry in rest) for name in ("files", "code", "comment", "blank")]
@@ -119,9 +120,7 @@ def _text(
     family = "Inter, 'Segoe UI', Helvetica, Arial, sans-serif"
     place = (round(at[0], 2), round(at[1], 2))
     drawing.add(
-        drawing.text(
-            _clean(text), place, font_size=size, fill=fill, text_anchor=anchor, font_weight=weight, font_family=family
-        )
+        drawing.text(_clean(text), place, font_size=size, fill=fill, text_anchor=anchor, font_weight=weight, font_family=family)
     )
 
 
@@ -130,10 +129,10 @@ def _done(drawing: svgwrite.Drawing) -> str:
 
 
 def _step(largest: int) -> int:
-    """Return a round distance between ticks (1, 2 or 5 times a power of ten) that makes about five of them."""
+    """Return a round distance between ticks (1, 2 or 5 times a power of ten) that makes four to eight of them."""
     rough = max(largest / TICKS, 1)
     power = 10 ** math.floor(math.log10(rough))
-    return int(next(f * power for f in (1, 2, 5, 10) if f * power >= rough))
+    return int(next(f * power for f in (1, 2, 5, 10) if f * power >= 0.75 * rough))
 
 
 def _short(text: str, length: int) -> str:

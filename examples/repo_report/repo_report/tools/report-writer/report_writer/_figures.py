@@ -10,13 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """The lines of one language."""
+    """The lines of one language; `prose` tells text from code."""
 
     name: str
     files: int
     code: int
     comment: int
     blank: int
+    prose: bool = False
 
     @property
     def lines(self) -> int:
@@ -46,9 +47,9 @@ class Figures:
     """Everything that a report tells.
 
     Attributes:
-        files: Counted files as `{path, language, code, comment, blank}`, the longest first.
-        languages: The one with most code first.
-        groups: Name, files and code of each group, most code first.
+        files: Counted files as `{path, language, prose, code, comment, blank}`, the longest first.
+        languages: The one with most code first, prose last.
+        groups: Name, files and lines of code (without prose) of each group, most code first.
         functions: As `{path, line, name, complexity}`, the most complex first.
         hotspots: The highest score first; only files with a score.
         history: As `git-hotspots` returned it.
@@ -82,12 +83,7 @@ class Figures:
         return cls(
             files=tuple(files),
             languages=_languages(files),
-            groups=tuple(
-                sorted(
-                    ((g["group"], len(g["files"]), sum(f["code"] for f in g["files"])) for g in counts),
-                    key=lambda group: (-group[2], group[0]),
-                )
-            ),
+            groups=_groups(counts),
             functions=tuple(functions),
             hotspots=_hotspots(files, functions, history),
             history=history,
@@ -98,14 +94,17 @@ class Figures:
         )
 
     def totals(self) -> dict[str, Any]:
-        """Return the figures that sum the report up, as JSON."""
+        """Return the figures that sum the report up, as JSON; prose counts in `files` and `prose` alone."""
+        code = [language for language in self.languages if not language.prose]
         worst = self.functions[0] if self.functions else None
         return {
             "files": len(self.files),
-            "code": sum(language.code for language in self.languages),
-            "comment": sum(language.comment for language in self.languages),
-            "blank": sum(language.blank for language in self.languages),
-            "languages": len(self.languages),
+            "code_files": sum(language.files for language in code),
+            "code": sum(language.code for language in code),
+            "comment": sum(language.comment for language in code),
+            "blank": sum(language.blank for language in code),
+            "prose": sum(language.code for language in self.languages if language.prose),
+            "languages": len(code),
             "functions": len(self.functions),
             "most_complex": worst and {
                 "complexity": worst["complexity"], "name": worst["name"], "place": f"{worst['path']}:{worst['line']}"
@@ -125,8 +124,17 @@ def _languages(files: list[dict[str, Any]]) -> tuple[Language, ...]:
     sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for file in files:
         sums[file["language"]].update({"files": 1, **{kind: file[kind] for kind in ("code", "comment", "blank")}})
-    found = (Language(name, c["files"], c["code"], c["comment"], c["blank"]) for name, c in sums.items())
-    return tuple(sorted(found, key=lambda language: (-language.code, language.name)))
+    prose = {file["language"] for file in files if file["prose"]}
+    found = (Language(name, c["files"], c["code"], c["comment"], c["blank"], name in prose) for name, c in sums.items())
+    return tuple(sorted(found, key=lambda language: (language.prose, -language.code, language.name)))
+
+
+def _groups(counts: list[dict[str, Any]]) -> tuple[tuple[str, int, int], ...]:
+    sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for group in counts:
+        code = sum(file["code"] for file in group["files"] if not file["prose"])
+        sums[group["group"]].update({"files": len(group["files"]), "code": code})
+    return tuple(sorted(((name, c["files"], c["code"]) for name, c in sums.items()), key=lambda g: (-g[2], g[0])))
 
 
 def _hotspots(files: list[dict[str, Any]], functions: list[dict[str, Any]], history: dict[str, Any]) -> tuple[Hotspot, ...]:

@@ -11,7 +11,7 @@ def replace_file(path: Path, text: str) -> None:
     """Write text to a file in one step: into a temporary file beside it, synced, then renamed over it. Idempotent."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with open(descriptor, "w", encoding="utf-8", newline="\n") as stream:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
             stream.flush()
             os.fchmod(descriptor, 0o644)

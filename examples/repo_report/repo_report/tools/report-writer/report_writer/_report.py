@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from report_writer._charts import draw_hotspots, draw_languages
 from report_writer._figures import Figures
 from report_writer._files import replace_file
 from report_writer._sections import write_sections
+
+if TYPE_CHECKING:
+    from shoal.tools import ToolContext
 
 
 def write_report(
@@ -18,7 +21,7 @@ def write_report(
     complexity: list[dict[str, Any] | None],
     history: dict[str, Any] | None = None,
     title: str = "",
-    context: Any = None,
+    context: ToolContext | None = None,
 ) -> dict[str, Any]:
     """Write `report.md` and its charts into a folder.
 
@@ -35,8 +38,8 @@ def write_report(
         context: Given by Shoal; used to report progress.
 
     Returns:
-        `report`: the absolute path of the report. `totals`: `{files, code, comment, blank, languages, functions,
-        most_complex}`, the last a function's complexity, name and place, or null.
+        `report`: the absolute path of the report. `totals`: `{files, code_files, code, comment, blank, prose, languages,
+        functions, most_complex}`, the last a function's complexity, name and place, or null.
     """
     figures = Figures.of(lines, complexity, history)
     folder = Path(out).expanduser().resolve()

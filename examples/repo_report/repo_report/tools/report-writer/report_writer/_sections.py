@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from report_writer._figures import Figures
 from tabulate import tabulate
+
+from report_writer._figures import Figures
 
 ROWS = 15
 BANDS = (("1 to 5, simple", 1, 5), ("6 to 10", 6, 10), ("11 to 20, look twice", 11, 20), ("above 20, hard to test", 21, None))
@@ -30,7 +31,7 @@ def write_sections(figures: Figures, title: str, *, charts: frozenset[str]) -> s
 def _summary(figures: Figures, title: str) -> str:
     totals = figures.totals()
     parts = [
-        f"**{totals['code']:,}** lines of code in **{totals['files']:,}** files of **{totals['languages']}** languages",
+        f"**{totals['code']:,}** lines of code in **{totals['code_files']:,}** files of **{totals['languages']}** languages",
         f"**{totals['functions']:,}** Python functions",
     ]
     if figures.history["commit"]:
@@ -39,16 +40,17 @@ def _summary(figures: Figures, title: str) -> str:
 
 
 def _languages(figures: Figures, charts: frozenset[str]) -> str:
-    rows = [
+    totals = figures.totals()
+    sums = [totals[key] for key in ("code_files", "code", "comment", "blank")]
+    rows: list[list[str | int]] = [
         [_plain(entry.name), entry.files, entry.code, entry.comment, entry.blank, _share(entry.comment, entry.code)]
         for entry in figures.languages
+        if not entry.prose
     ]
-    totals = figures.totals()
-    sums = [totals[key] for key in ("files", "code", "comment", "blank")]
-    total = ["**Total**", *(f"**{value:,}**" for value in sums), f"**{_share(totals['comment'], totals['code'])}**"]
+    rows.append(["**All code**", *(f"**{value:,}**" for value in sums), f"**{_share(totals['comment'], totals['code'])}**"])
+    rows += [[f"*{_plain(e.name)}*", e.files, e.code, e.comment, e.blank, ""] for e in figures.languages if e.prose]
     image = "![Lines by language](languages.svg)\n\n" if "languages.svg" in charts else ""
-    table = _table(["Language", "Files", "Code", "Comment", "Blank", "Comments"], [*rows, total])
-    return f"## Lines by language\n\n{image}{table}"
+    return f"## Lines by language\n\n{image}{_table(['Language', 'Files', 'Code', 'Comment', 'Blank', 'Comments'], rows)}"
 
 
 def _packages(figures: Figures) -> str:
@@ -59,10 +61,9 @@ def _packages(figures: Figures) -> str:
 
 
 def _largest(figures: Figures) -> str:
-    rows = [
-        [_code(f["path"]), _plain(f["language"]), f["code"] + f["comment"] + f["blank"], f["code"]] for f in figures.files[:ROWS]
-    ]
-    return f"## Largest files\n\n{_table(['File', 'Language', 'Lines', 'Code'], rows, texts=2)}"
+    files = [file for file in figures.files if not file["prose"]][:ROWS]
+    rows = [[_code(f["path"]), _plain(f["language"]), f["code"] + f["comment"] + f["blank"], f["code"]] for f in files]
+    return f"## Largest files\n\n{_table(['File', 'Language', 'Lines', 'Code'], rows, texts=2)}" if rows else ""
 
 
 def _complex(figures: Figures) -> str:
@@ -100,7 +101,7 @@ def _changed(figures: Figures) -> str:
     rows = [[_code(f["path"]), f["commits"], f["added"], f["deleted"], f["authors"]] for f in history["files"][:ROWS]]
     note = f" Note: {_plain(history['note'])}." if history["note"] else ""
     return (
-        f"## Changed most often\n\nIn the last {history['commits']:,} commits, merges left out.{note}\n\n"
+        f"## Changed most often\n\n{_count(history['commits'], 'commit')} read, merges left out.{note}\n\n"
         + _table(["File", "Commits", "Lines added", "Lines deleted", "Authors"], rows)
         + _more(history["files"])
     )
@@ -109,20 +110,22 @@ def _changed(figures: Figures) -> str:
 def _left_out(figures: Figures) -> str:
     lines: list[str] = []
     if figures.missing:
-        lines.append(f"- **{figures.missing} groups of files could not be examined; the figures above lack them.**")
+        lines.append(f"- **{_count(figures.missing, 'group')} of files could not be examined; the figures above lack them.**")
     if figures.binary:
-        lines.append(f"- {len(figures.binary)} files that are not UTF-8 text: {_some(figures.binary)}")
+        lines.append(f"- {_count(len(figures.binary), 'file')} not of UTF-8 text: {_some(figures.binary)}")
     if figures.too_large:
-        lines.append(f"- {len(figures.too_large)} files too large to read: {_some(figures.too_large)}")
+        lines.append(f"- {_count(len(figures.too_large), 'file')} too large to read: {_some(figures.too_large)}")
     if figures.not_parsed:
-        lines.append(f"- {len(figures.not_parsed)} Python files not measured: {_some([e['path'] for e in figures.not_parsed])}")
+        lines.append(
+            f"- {_count(len(figures.not_parsed), 'Python file')} not measured: {_some([e['path'] for e in figures.not_parsed])}"
+        )
     return "## Left out\n\n" + "\n".join(lines) if lines else ""
 
 
 def _notes(figures: Figures) -> str:
     notes = [
         "A line is code if anything but white space and comments stands on it; docstrings are comments.",
-        "Comments are given in relation to code.",
+        "Comments are given in relation to code. *Prose* stands below the sum, its lines in the column of code.",
     ]
     if figures.functions:
         notes.append("Complexity is McCabe's cyclomatic complexity as radon counts it; of a file, the sum over its functions.")
@@ -142,6 +145,10 @@ def _more(entries: Sequence[object]) -> str:
 
 def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.0f} %" if whole else "-"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _some(paths: Sequence[str]) -> str:
