@@ -43,7 +43,7 @@ demo: $(STAMP)   ## Report on this source tree: the workflow of examples/repo_re
 	echo "The report is .demo/report.md. It took $$(( $$(date +%s) - start )) s; run it again to see the environments reused."
 
 docs: $(STAMP)   ## Build the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock: $(STAMP)   ## Resolve the dependencies anew into requirements/
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
