@@ -59,8 +59,10 @@ class ShoalError(Exception):
     hint: str | None = field(default=None, kw_only=True)
 
     def __init_subclass__(cls, **kwargs: object) -> None:
-        """Register the subclass under its code."""
+        """Register a subclass that has a code of its own; one without, as a tool's author may write, goes by its base's."""
         super().__init_subclass__(**kwargs)
+        if "code" not in cls.__dict__:
+            return
         if _REGISTRY.setdefault(cls.code, cls).__qualname__ != cls.__qualname__:
             raise TypeError(f"error code {cls.code!r} is taken by {_REGISTRY[cls.code].__name__}")
         _REGISTRY[cls.code] = cls

@@ -32,7 +32,7 @@ from shoal.model.run import (
     StepStatus,
 )
 from shoal.model.tools import BuiltEnvironment, EnvironmentLock, ToolLock, ToolOptions, ToolRequest
-from shoal.model.values import Value
+from shoal.model.values import Result
 
 T = TypeVar("T")
 
@@ -152,8 +152,8 @@ class RunStore(Protocol):
         """Return the attempts of a run, or of one step of it, in the order of their start."""
         ...
 
-    def item_values(self, run_id: RunId, path: StepPath, key: str) -> AsyncIterator[tuple[int, StepStatus, Value | None]]:
-        """Yield index, status and one output of every recorded item of a `foreach` step, by index; memory stays flat."""
+    def item_results(self, run_id: RunId, path: StepPath) -> AsyncIterator[tuple[int, StepStatus, Result | None]]:
+        """Yield index, status and outputs of every recorded item of a `foreach` step, by index; memory stays flat."""
         ...
 
     async def events(self, run_id: RunId, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:

@@ -4,7 +4,15 @@ import pickle
 
 import pytest
 
-from shoal.errors import DefinitionError, InternalError, Problem, StepFailedError, error_from_json, registered_errors
+from shoal.errors import (
+    DefinitionError,
+    InternalError,
+    NonRetryableError,
+    Problem,
+    StepFailedError,
+    error_from_json,
+    registered_errors,
+)
 
 EXIT = {1, 2, 3, 4}
 
@@ -36,3 +44,11 @@ def test_unknown_code_is_kept_as_internal_error():
     error = error_from_json({"code": "from_the_future", "message": "hm", "x": 1})
     assert isinstance(error, InternalError)
     assert "from_the_future" in str(error)
+
+
+def test_an_authors_subclass_without_a_code_goes_by_its_base():
+    class MineError(NonRetryableError):
+        pass
+
+    assert registered_errors()["non_retryable"] is NonRetryableError
+    assert type(pickle.loads(pickle.dumps(MineError("x")))) is NonRetryableError

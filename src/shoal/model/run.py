@@ -91,7 +91,8 @@ class NewRun:
     Attributes:
         root_id: The run at the top of its tree of sub-workflows, under whose lease it is driven; its own id for a run of
             its own.
-        parked: Created without an owner that an automatic takeover may replace.
+        parked: Taken up only by an explicit resume.
+        locks: The tools it is pinned to, if it retries a run whose tools were pinned.
     """
 
     id: RunId
@@ -100,6 +101,7 @@ class NewRun:
     parent: Parent | None = None
     parked: bool = False
     retry_of: RunId | None = None
+    locks: tuple[ToolLock, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,7 +431,14 @@ class ResumeCommand:
     kind: ClassVar[str] = "resume"
 
 
-Command = CancelCommand | SignalCommand | ResumeCommand
+@dataclass(frozen=True, slots=True)
+class ParkCommand:
+    """Stop driving the run and give it back, parked: for a daemon, from a command that followed the run."""
+
+    kind: ClassVar[str] = "park"
+
+
+Command = CancelCommand | SignalCommand | ResumeCommand | ParkCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,9 +456,10 @@ class RunSnapshot:
     """Everything an orchestrator needs to go on with a run.
 
     Attributes:
-        steps: Every recorded row, in the order of first recording, but for ended items of a `foreach`: of those, only
-            status and index are in `ended_items`.
-        ended_items: Per `foreach` step: index to final status.
+        steps: Every recorded row, in the order of first recording, but for items of a `foreach` that succeeded or were
+            skipped by their condition: of those, only status and index are in `ended_items`.
+        ended_items: Per `foreach` step: index to status of every item that has ended.
+        scopes: The latest graph of each owner.
         attempts: Attempts that have no outcome.
         inbox: Commands not yet handled.
     """

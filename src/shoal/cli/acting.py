@@ -1,0 +1,147 @@
+"""The commands that act on a run from outside: cancel, signal, delete, prune."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from shoal.cli.api import connect
+from shoal.cli.loop import Interrupts, carry_out
+from shoal.cli.running import JsonOption, RunArgument
+from shoal.cli.spans import bytes_text, parse_age
+from shoal.cli.terminal import asks, emit, emit_json, note
+from shoal.errors import InvalidInputError
+from shoal.model.values import Json
+
+
+def cancel(run_id: RunArgument) -> int:
+    """Cancel a run: nothing new starts, and what runs is stopped for real.
+
+    Returns as soon as the cancel is recorded; it survives a crash. `shoal show ID` tells when the run has ended.
+
+    Example:
+        shoal cancel 01jd9x2m4k
+    """
+
+    async def work(interrupts: Interrupts) -> int:
+        del interrupts
+        async with connect() as client:
+            await client.cancel(run_id)
+        note(f"cancel of {run_id} is recorded")
+        return 0
+
+    return carry_out(work)
+
+
+def signal(
+    run_id: RunArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The signal that a `wait` step waits for.")],
+    data: Annotated[str | None, typer.Option("-d", "--data", metavar="JSON", help="What it carries.")] = None,
+) -> int:
+    """Send a signal to a run.
+
+    A signal that comes before the step that waits for it is kept.
+
+    Examples:
+        shoal signal 01jd9x2m4k approved
+
+        shoal signal 01jd9x2m4k approved -d '{"by": "ana"}'
+    """
+    payload = _payload(data)
+
+    async def work(interrupts: Interrupts) -> int:
+        del interrupts
+        async with connect() as client:
+            await client.signal(run_id, name, payload)
+        note(f"signal {name} to {run_id} is recorded")
+        return 0
+
+    return carry_out(work)
+
+
+def _payload(text: str | None) -> Json:
+    if text is None:
+        return None
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except ValueError as error:
+        raise InvalidInputError(f"-d is no JSON: {error}", hint="put strings in double quotes: -d '\"yes\"'") from error
+
+
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")
+
+
+def delete(
+    run_id: RunArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> int:
+    """Delete a run that nobody drives, with its sub-workflows, results and logs.
+
+    Asks first when a person is there to answer. Blobs that no other run uses go with the next `shoal prune`.
+
+    Example:
+        shoal delete 01jd9x2m4k --yes
+    """
+    if not yes and asks() and not typer.confirm(f"Delete run {run_id} with its results and logs?", err=True):
+        note("nothing was deleted")
+        return 0
+
+    async def work(interrupts: Interrupts) -> int:
+        del interrupts
+        async with connect() as client:
+            await client.delete(run_id)
+        note(f"run {run_id} is deleted")
+        return 0
+
+    return carry_out(work)
+
+
+def prune(
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="AGE", help="Only runs that ended longer ago: 12h, 30d, 2w.")
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option("--keep", metavar="N", min=0, help="Keep the newest N ended runs of every workflow.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted; delete nothing.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Delete old runs that have ended, and blobs and environments that nothing uses any more.
+
+    Examples:
+        shoal prune --older-than 30d --keep 10 --dry-run
+
+        shoal prune --keep 100
+    """
+    if older_than is None and keep is None:
+        raise InvalidInputError("prune needs --older-than AGE or --keep N", hint="`--dry-run` shows what it would delete")
+    age = parse_age(older_than) if older_than is not None else None
+
+    async def work(interrupts: Interrupts) -> int:
+        del interrupts
+        async with connect() as client:
+            report = await client.prune(older_than=age, keep=keep, dry_run=dry_run)
+        if as_json:
+            emit_json(
+                {
+                    "dry_run": dry_run,
+                    "runs": list(report.runs),
+                    "blobs": report.blobs,
+                    "bytes": report.bytes,
+                    "environments": report.environments,
+                }
+            )
+            return 0
+        for pruned in report.runs:
+            emit(pruned)
+        verb = "would be deleted" if dry_run else "deleted"
+        note(
+            f"{len(report.runs)} runs, {report.blobs} blobs ({bytes_text(report.bytes)}) "
+            f"and {report.environments} environments {verb}"
+        )
+        return 0
+
+    return carry_out(work)

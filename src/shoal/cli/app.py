@@ -1,0 +1,137 @@
+"""The `shoal` command: what there is, and the way in.
+
+Owns the list of commands and the entry point. What a command does is in the module that is named after its subject.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from shoal import __version__
+from shoal.cli import acting, host, looking, running, writing
+from shoal.cli.failures import INTERRUPTED, report
+from shoal.cli.terminal import ReaderGoneError, emit, emit_json, note, prepare
+from shoal.errors import UnsupportedError
+
+NOT_YET = frozenset({"serve", "token", "schedules", "card", "peers", "handoff", "fork", "new"})
+"""Commands that are spoken for, and that this version does not have."""
+
+NOT_YET_OF = {"tools": frozenset({"lock", "envs"})}
+
+
+class Commands(TyperGroup):
+    """A group that answers for the commands to come."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that the arguments name; refuse those that this version does not have."""
+        to_come = NOT_YET if ctx.parent is None else NOT_YET_OF.get(self.name or "", frozenset[str]())
+        if args and args[0] in to_come:
+            raise UnsupportedError(
+                f"`{ctx.command_path} {args[0]}` is not in this version ({__version__})",
+                hint=f"`{ctx.command_path} --help` lists what there is",
+            )
+        return super().resolve_command(ctx, args)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        emit(f"shoal {__version__}")
+        raise typer.Exit(0)
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="shoal",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def shoal(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Durable YAML workflows on Ray: every result is recorded, and a run survives any crash.
+
+    A first run, without Ray:
+
+        shoal run workflow.yaml -i question="six by nine" --executor inline
+
+    Exit status: 0 succeeded, 1 the run failed or was canceled, 2 bad usage or a bad definition, 3 the journal or Ray is
+    unavailable, 4 not possible in this state, 130 interrupted (the run can be resumed).
+
+    SHOAL_HOME holds the journal, results, logs and environments; SHOAL_RAY_ADDRESS attaches to a Ray cluster.
+    """
+
+
+_RUN, _LOOK, _CLEAN, _WRITE, _HOST = "Run", "Look", "Clean up", "Write", "This machine"
+
+app.command(rich_help_panel=_RUN)(running.run)
+app.command(rich_help_panel=_RUN)(running.resume)
+app.command(rich_help_panel=_RUN)(running.retry)
+app.command(rich_help_panel=_RUN)(acting.cancel)
+app.command(rich_help_panel=_RUN)(acting.signal)
+app.command(rich_help_panel=_LOOK)(looking.runs)
+app.command(rich_help_panel=_LOOK)(looking.show)
+app.command(rich_help_panel=_LOOK)(looking.logs)
+app.command(rich_help_panel=_LOOK)(looking.graph)
+app.command(rich_help_panel=_CLEAN)(acting.delete)
+app.command(rich_help_panel=_CLEAN)(acting.prune)
+app.command(rich_help_panel=_WRITE)(writing.validate)
+app.command(rich_help_panel=_WRITE)(writing.schema)
+app.add_typer(writing.tools, rich_help_panel=_WRITE, cls=Commands)
+app.command(rich_help_panel=_HOST)(host.up)
+app.command(rich_help_panel=_HOST)(host.down)
+app.command(rich_help_panel=_HOST)(host.doctor)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Carry out a command line and return its exit status; never raises, never prints a traceback unasked.
+
+    Args:
+        args: The arguments; None: those of the process.
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    as_json = "--json" in given
+    prepare()
+    try:
+        status = app(given, prog_name="shoal", standalone_mode=False)
+    except typer.Exit as error:
+        return error.exit_code
+    except ReaderGoneError:
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        note("Interrupted.")
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, the user gets a line and not a traceback
+        usage = usage_text(error)
+        if usage is None:
+            return report(error, as_json=as_json)
+        if as_json and usage:
+            emit_json({"error": {"code": "usage", "message": str(error)}})
+        note(usage)
+        return 2
+    return status if isinstance(status, int) else 0
+
+
+def usage_text(error: Exception) -> str | None:
+    """Return what to say of a wrong use of the command line; None if the error is no such thing.
+
+    Typer carries its own copy of click, whose exceptions it does not export: they are known by what they have.
+    """
+    context: Any = getattr(error, "ctx", None)
+    if not isinstance(error, typer.TyperException):
+        return None
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError" or context is None:
+        return message
+    return f"{context.get_usage()}\nshoal: {message}\n  hint: see `{context.command_path} --help`"

@@ -1,0 +1,111 @@
+"""The commands for this machine: up, down, doctor."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator
+from typing import Any
+
+from shoal.cli.api import Finding, connect, daemon
+from shoal.cli.checks import LocalFinding, local_findings
+from shoal.cli.loop import Interrupts, carry_out
+from shoal.cli.running import JsonOption
+from shoal.cli.terminal import emit, emit_json, note, one_line
+from shoal.config import load_settings
+from shoal.errors import ShoalError
+
+_UNHEALTHY = 3
+
+
+def up(as_json: JsonOption = False) -> int:
+    """Keep a local Ray and a daemon for this SHOAL_HOME, so that runs start at once and go on in the background.
+
+    Says so if they are up already. They end by themselves after 15 idle minutes (SHOAL_IDLE_MINUTES).
+
+    Example:
+        shoal up && shoal run report.yaml --detach
+    """
+    settings = load_settings()
+    info = daemon().up(settings)
+    facts: dict[str, Any] = (
+        dataclasses.asdict(info) if dataclasses.is_dataclass(info) and not isinstance(info, type) else {"daemon": str(info)}
+    )
+    shown = {
+        name: value if isinstance(value, (bool, int, float, str)) else str(value)
+        for name, value in facts.items()
+        if value is not None
+    }
+    if as_json:
+        emit_json({"up": True, **shown})
+        return 0
+    emit("up: " + ", ".join(f"{name} {value}" for name, value in shown.items()))
+    note(f"It ends after {settings.idle_minutes:g} idle minutes, or with `shoal down`.")
+    return 0
+
+
+def down(as_json: JsonOption = False) -> int:
+    """End the daemon of this SHOAL_HOME and its Ray. Its runs are taken up again by the next `shoal up`.
+
+    Example:
+        shoal down
+    """
+    ended = daemon().down(load_settings())
+    if as_json:
+        emit_json({"ended": ended})
+    else:
+        emit("down" if ended else "nothing was up")
+    return 0
+
+
+def doctor(as_json: JsonOption = False) -> int:
+    """Find what is wrong with this set-up: settings, folders, journal, Ray, package index, tools.
+
+    Exit status 0 when all is well, 3 otherwise.
+
+    Example:
+        shoal doctor
+    """
+
+    async def work(interrupts: Interrupts) -> int:
+        del interrupts
+        found: list[Finding] = []
+        async for finding in _findings():
+            found.append(finding)
+            if not as_json:
+                _print(finding)
+        healthy = all(finding.ok is not False for finding in found)
+        if as_json:
+            emit_json(
+                {
+                    "ok": healthy,
+                    "findings": [{"name": f.name, "ok": f.ok, "detail": f.detail, "hint": f.hint} for f in found],
+                }
+            )
+        else:
+            emit("all is well" if healthy else f"{sum(f.ok is False for f in found)} of {len(found)} checks failed")
+        return 0 if healthy else _UNHEALTHY
+
+    return carry_out(work)
+
+
+async def _findings() -> AsyncIterator[Finding]:
+    for finding in local_findings():
+        yield finding
+    try:
+        async with connect() as client:
+            async for finding in client.diagnose():
+                yield finding
+    except ShoalError as error:
+        yield LocalFinding(error.code.replace("_", " "), ok=False, detail=error.message, hint=error.hint)
+
+
+def _print(finding: Finding) -> None:
+    import sys
+
+    from shoal.cli.terminal import glyphs_for
+
+    glyphs = glyphs_for(sys.stdout)
+    sign = glyphs.pending if finding.ok is None else glyphs.succeeded if finding.ok else glyphs.failed
+    emit(f"{sign} {finding.name}: {one_line(finding.detail)}")
+    if finding.hint and not finding.ok:
+        emit(f"    {finding.hint}")

@@ -1,0 +1,175 @@
+"""One attempt under way: its flags, times and log, and what its end means.
+
+Owns the judgement that is the same wherever an attempt runs: what a cancel flag and a time-out make of an outcome. Knows no
+processes and no Ray.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from shoal.errors import InternalError, RunCanceledError, StepFailedError, StepTimeoutError
+from shoal.executors.logs import LogBuffer
+from shoal.executors.masking import Mask
+from shoal.model.attempts import AttemptCall, Completion, Failed, Notice, Outcome
+from shoal.model.run import Progress
+from shoal.ports import AttemptControl
+
+QUIET: Final = 0.2
+"""Seconds that an attempt runs before it is told of: a shorter one costs no notice, its log comes with its completion."""
+
+
+def where(call: AttemptCall) -> str:
+    """Return how messages name an attempt."""
+    return f"attempt {call.number} of step {call.path}"
+
+
+class Attempt:
+    """The state of an attempt in the process that carries it. Every method may be called from any thread.
+
+    Attributes:
+        call: What is carried out.
+        log: What it prints.
+        began: Monotonic time of its start.
+        started_at: Wall time of its start.
+    """
+
+    def __init__(self, call: AttemptCall) -> None:
+        self.call: Final = call
+        self.mask: Final = Mask(call.secrets.values())
+        self.log: Final = LogBuffer(self.mask)
+        self.began: Final = time.monotonic()
+        self.started_at: Final = datetime.now(UTC)
+        self._canceled = False
+        self._seen = False
+        self._told = False
+        self._progress: Progress | None = None
+        self._kill_at: float | None = None
+
+    # ------------------------------------------------------------ flags
+
+    @property
+    def control(self) -> AttemptControl:
+        """What the tool may reach."""
+        return AttemptControl(report=self.report, canceled=self._look)
+
+    def report(self, progress: Progress) -> None:
+        """Keep the last progress."""
+        self._progress = self.mask.progress(progress)
+
+    def _look(self) -> bool:
+        flag = self._canceled or self.timed_out
+        self._seen |= flag
+        return flag
+
+    def cancel(self, grace: float) -> None:
+        """Set the cancel flag; a second call may only bring the end nearer.
+
+        Args:
+            grace: Seconds from now until the attempt is ended.
+        """
+        self._canceled = True
+        end = time.monotonic() + grace
+        self._kill_at = end if self._kill_at is None else min(self._kill_at, end)
+
+    @property
+    def canceled(self) -> bool:
+        """Whether its cancel flag was set by a request."""
+        return self._canceled
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether it has run for longer than its time-out."""
+        timeout = self.call.timeout
+        return timeout is not None and time.monotonic() - self.began >= timeout.total_seconds()
+
+    @property
+    def kill_at(self) -> float | None:
+        """Monotonic time at which it is ended if it has not yielded; None: never."""
+        ends = [self._kill_at] if self._kill_at is not None else []
+        if self.call.timeout is not None:
+            ends.append(self.began + (self.call.timeout + self.call.grace).total_seconds())
+        return min(ends, default=None)
+
+    # ------------------------------------------------------------ what it lets out
+
+    def notice(self) -> Notice | None:
+        """Return what there is to tell since the last call; None: nothing, or the attempt is too young."""
+        if not self._told and time.monotonic() - self.began < QUIET:
+            return None
+        logs, dropped = self.log.take()
+        progress, self._progress = self._progress, None
+        if self._told and progress is None and not logs and not dropped:
+            return None
+        started = None if self._told else self.started_at
+        self._told = True
+        return Notice(self.call.attempt_id, started, progress, logs, dropped)
+
+    def completion(self, outcome: Outcome, *, node: str = "") -> Completion:
+        """Return the end of the attempt; `outcome` is taken as it is, its secrets masked."""
+        logs, dropped = self.log.take(last=True)
+        finished = datetime.now(UTC)
+        return Completion(self.call.attempt_id, self.mask.outcome(outcome), self.started_at, finished, logs, dropped, node)
+
+    # ------------------------------------------------------------ judgement
+
+    def invoke(self, invoke: Callable[[AttemptCall, AttemptControl], Outcome]) -> Outcome:
+        """Carry the attempt out in this thread and return what its end means. Never raises."""
+        try:
+            outcome = invoke(self.call, self.control)
+        except SystemExit as error:
+            outcome = self.failed(f"the tool ended itself with sys.exit({error.code!r})", exception="SystemExit")
+        except KeyboardInterrupt:
+            outcome = self.failed("the tool raised KeyboardInterrupt", exception="KeyboardInterrupt")
+        except BaseException as error:  # noqa: BLE001 - an invoker must not raise; the attempt still has to end
+            message = f"{where(self.call)} could not be carried out: {type(error).__name__}: {error}"
+            outcome = Failed(InternalError(message), retryable=False)
+        return self.judged(outcome)
+
+    def judged(self, outcome: Outcome) -> Outcome:
+        """Return what an outcome means now that the attempt has ended.
+
+        Past its time-out every end is a time-out. After a cancel a failure is the cancel's, and so is the result of a tool
+        that has looked at its flag: it may be a partial one. A result that came without such a look stands.
+        """
+        if self.timed_out:
+            return self.outran()
+        if self._canceled and (self._seen or isinstance(outcome, Failed)):
+            return self.stopped()
+        return outcome
+
+    def failed(self, message: str, *, exception: str) -> Failed:
+        """Return a failure that is the tool's own."""
+        error = StepFailedError(
+            f"{where(self.call)}: {message}", run_id=self.call.run_id, step=self.call.path, exception=exception
+        )
+        return Failed(error, exception_names=(exception,))
+
+    def outran(self) -> Failed:
+        """Return the outcome of an attempt that outran its time-out."""
+        return outran(self.call)
+
+    def stopped(self) -> Failed:
+        """Return the outcome of an attempt that ended because of its cancel flag."""
+        return stopped(self.call)
+
+
+def outran(call: AttemptCall) -> Failed:
+    """Return the outcome of an attempt that outran its time-out."""
+    seconds = call.timeout.total_seconds() if call.timeout else 0.0
+    message = f"{where(call)} outran its timeout of {seconds:g} s"
+    return Failed(StepTimeoutError(message, run_id=call.run_id, step=call.path))
+
+
+def stopped(call: AttemptCall) -> Failed:
+    """Return the outcome of an attempt that yielded to its cancel flag or was ended for it."""
+    return Failed(RunCanceledError(f"{where(call)} was canceled", run_id=call.run_id, step=call.path), retryable=False)
+
+
+def unstarted(call: AttemptCall, outcome: Failed) -> Completion:
+    """Return the completion of an attempt of which no worker has told anything."""
+    return Completion(call.attempt_id, replace(outcome, error=Mask(call.secrets.values()).error(outcome.error)))

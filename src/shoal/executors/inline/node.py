@@ -1,0 +1,17 @@
+"""Functions on this host."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class InlineNodeRunner:
+    """The `NodeRunner` of a host without Ray: a thread of this process."""
+
+    async def run_on_node(self, function: Callable[..., T], /, *args: object) -> T:
+        """Run a function in a thread; cancelling the caller does not stop it."""
+        return await asyncio.to_thread(function, *args)

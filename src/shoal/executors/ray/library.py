@@ -1,0 +1,26 @@
+"""Ray as this package uses it: imported on first use, and without its types, many of which are missing or wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def load_ray() -> Any:
+    """Return the module `ray`."""
+    import ray
+
+    return ray
+
+
+def load_exceptions() -> Any:
+    """Return the module `ray.exceptions`."""
+    import ray.exceptions
+
+    return ray.exceptions
+
+
+def on_node(node_id: str) -> Any:
+    """Return the scheduling strategy of a task that runs on one node or not at all."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node_id, soft=False)

@@ -1,0 +1,33 @@
+"""Functions on the driver's node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from shoal.errors import WorkerLostError
+from shoal.executors.ray.library import load_exceptions, load_ray, on_node
+
+T = TypeVar("T")
+
+
+class RayNodeRunner:
+    """The `NodeRunner` of Ray: a task without CPU, in the base environment, pinned to the driver's node."""
+
+    async def run_on_node(self, function: Callable[..., T], /, *args: object) -> T:
+        """Run a function that pickles; it is run once, never again."""
+        ray, rx = load_ray(), load_exceptions()
+
+        node = on_node(ray.get_runtime_context().get_node_id())
+        task: Any = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=node)(_call)
+        try:
+            return await task.remote(function, *args)
+        except rx.RayTaskError as error:
+            raise error.cause from None
+        except rx.RayError as error:
+            name = getattr(function, "__qualname__", repr(function))
+            raise WorkerLostError(f"the worker that ran {name} was lost: {type(error).__name__}") from error
+
+
+def _call(function: Callable[..., T], *args: object) -> T:
+    return function(*args)

@@ -1,0 +1,88 @@
+"""What a tool may change of its process, put back as it was: environment variables, cwd, signal handlers, streams.
+
+Owns no isolation: what a tool changes holds for the whole process until it is put back.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any, Final
+
+_SIGNALS: Final = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGCHLD", "SIGPIPE")
+    if hasattr(signal, name)
+)
+
+
+class Surroundings:
+    """A picture of the process, taken when it is made.
+
+    Signal handlers are part of it only in the main thread; elsewhere a tool cannot set them.
+    """
+
+    def __init__(self) -> None:
+        self._variables: Final = dict(os.environ)
+        self._cwd: Final = _cwd()
+        self._streams: Final = (sys.stdin, sys.stdout, sys.stderr)
+        self._umask: Final = _umask()
+        self._handlers: Final[dict[int, Any]] = (
+            {number: signal.getsignal(number) for number in _SIGNALS}
+            if threading.current_thread() is threading.main_thread()
+            else {}
+        )
+
+    def restore(self) -> None:
+        """Put everything back. Never raises."""
+        self.restore_variables()
+        if self._cwd and _cwd() != self._cwd:
+            try:
+                os.chdir(self._cwd)
+            except OSError:
+                pass  # the folder is gone; there is nothing to go back to
+        if _umask() != self._umask:
+            os.umask(self._umask)
+        sys.stdin, sys.stdout, sys.stderr = self._streams
+        self._restore_handlers()
+
+    def restore_variables(self) -> None:
+        """Put back the environment variables."""
+        if os.environ == self._variables:
+            return
+        for name in os.environ.keys() - self._variables.keys():
+            del os.environ[name]
+        for name, value in self._variables.items():
+            if os.environ.get(name) != value:
+                os.environ[name] = value
+
+    def _restore_handlers(self) -> None:
+        if not self._handlers:
+            return
+        for number, handler in self._handlers.items():
+            # None: set by C code, which Python can neither name nor set again.
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def set_variables(variables: Mapping[str, str]) -> None:
+    """Add environment variables to this process."""
+    os.environ.update(variables)
+
+
+def _cwd() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109 - called for every attempt; a Path has no use here
+    except OSError:
+        return None
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,121 @@
+"""Completions and notices as bytes, for the way from a worker to the orchestrator.
+
+Owns the format: a JSON head of one line, then the raw bytes that it gives the lengths of. It is not a pickle, because the
+orchestrator never unpickles what comes from where user code ran.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from shoal.errors import error_from_json
+from shoal.model.attempts import Completion, Continuation, Continued, Failed, Notice, Outcome, Succeeded
+from shoal.model.encoding import arguments_from_json, arguments_to_json
+from shoal.model.ids import AttemptId, Digest
+from shoal.model.run import Progress
+from shoal.model.values import Value
+
+
+def pack_completion(completion: Completion) -> bytes:
+    """Return a completion as bytes. A value's `hint` is left out."""
+    parts: list[bytes] = [completion.logs]
+    head = [
+        completion.attempt_id,
+        _stamp(completion.started_at),
+        _stamp(completion.finished_at),
+        completion.logs_dropped,
+        completion.node,
+        _outcome(completion.outcome, parts),
+    ]
+    return _join(head, parts)
+
+
+def unpack_completion(data: bytes) -> Completion:
+    """Return the completion that `pack_completion` described."""
+    head, parts = _split(data)
+    attempt_id, started, finished, dropped, node, outcome = head
+    return Completion(
+        AttemptId(attempt_id),
+        _read_outcome(outcome, parts),
+        _time(started),
+        _time(finished),
+        parts[0],
+        dropped,
+        node,
+    )
+
+
+def pack_notice(notice: Notice) -> bytes:
+    """Return a notice as bytes."""
+    progress = notice.progress
+    told = [progress.done, progress.total, progress.note] if progress else None
+    return _join([notice.attempt_id, _stamp(notice.started_at), told, notice.logs_dropped], [notice.logs])
+
+
+def unpack_notice(data: bytes) -> Notice:
+    """Return the notice that `pack_notice` described."""
+    (attempt_id, started, told, dropped), parts = _split(data)
+    progress = Progress(told[0], told[1], told[2]) if told else None
+    return Notice(AttemptId(attempt_id), _time(started), progress, parts[0], dropped)
+
+
+def _outcome(outcome: Outcome, parts: list[bytes]) -> list[Any]:
+    match outcome:
+        case Succeeded(outputs):
+            return ["succeeded", {name: _value(value, parts) for name, value in outputs.items()}]
+        case Continued(more):
+            return ["continued", more.target, arguments_to_json(more.inputs), more.requirements]
+        case Failed():
+            return ["failed", outcome.error.to_json(), outcome.exception_names, outcome.retryable]
+
+
+def _read_outcome(data: list[Any], parts: list[bytes]) -> Outcome:
+    match data:
+        case ["succeeded", outputs]:
+            return Succeeded({name: _read_value(value, parts) for name, value in outputs.items()})
+        case ["continued", target, inputs, requirements]:
+            return Continued(Continuation(target, arguments_from_json(inputs), tuple(requirements)))
+        case ["failed", error, names, retryable]:
+            return Failed(error_from_json(error), tuple(names), retryable)
+        case _:
+            raise ValueError(f"no outcome is of the form {data!r}")
+
+
+def _value(value: Value, parts: list[bytes]) -> list[Any]:
+    if value.data is None:
+        return [value.codec, value.size, value.type_name, value.digest]
+    parts.append(value.data)
+    return [value.codec, value.size, value.type_name, len(parts) - 1]
+
+
+def _read_value(data: list[Any], parts: list[bytes]) -> Value:
+    codec, size, type_name, place = data
+    if isinstance(place, int):
+        return Value(codec, size, data=parts[place], type_name=type_name)
+    return Value(codec, size, digest=Digest(cast("str", place)), type_name=type_name)
+
+
+def _join(head: list[Any], parts: list[bytes]) -> bytes:
+    line = json.dumps([head, [len(p) for p in parts]], separators=(",", ":"))
+    return b"".join((line.encode("ascii"), b"\n", *parts))
+
+
+def _split(data: bytes) -> tuple[Any, list[bytes]]:
+    end = data.index(b"\n")
+    head, lengths = json.loads(data[:end])
+    parts: list[bytes] = []
+    at = end + 1
+    for length in lengths:
+        parts.append(data[at : at + length])
+        at += length
+    return head, parts
+
+
+def _stamp(time: datetime | None) -> float | None:
+    return None if time is None else time.timestamp()
+
+
+def _time(stamp: float | None) -> datetime | None:
+    return None if stamp is None else datetime.fromtimestamp(stamp, UTC)

@@ -1,0 +1,187 @@
+"""Pinning what steps name to exact tools.
+
+Owns the order in which a tool is looked for: built-ins; the base environment, if it satisfies the request; then a lock from
+the environments. Nothing of a tool is imported here: the orchestrator runs no user code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import importlib.metadata
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from packaging.version import InvalidVersion, Version
+
+from shoal.errors import InfrastructureError, ShoalError, ToolChangedError, ToolResolutionError
+from shoal.model.ids import Digest
+from shoal.model.tools import EnvironmentLock, ToolLock, ToolRequest
+from shoal.ports import BlobStore, EnvironmentProvider
+from shoal.tools.base_environment import distribution_of_module, find_distribution, find_module, lacks, record_hash
+from shoal.tools.builtins import BUILTINS
+from shoal.tools.loader import entry_point_of
+from shoal.tools.module_archive import archive
+
+
+class Resolver:
+    """Resolves tools against the base environment of this process."""
+
+    def __init__(self, environments: EnvironmentProvider, blobs: BlobStore) -> None:
+        self._environments = environments
+        self._blobs = blobs
+
+    async def resolve(self, requests: Sequence[ToolRequest]) -> Mapping[ToolRequest, ToolLock]:
+        """Pin several requests, side by side; those of one folder share one blob of modules."""
+        unique = list(dict.fromkeys(requests))
+        modules = _Folders(self._blobs)
+        found = await asyncio.gather(*(self._resolve(r, modules) for r in unique), return_exceptions=True)
+        locks: dict[ToolRequest, ToolLock] = {}
+        problems: list[str] = []
+        for request, result in zip(unique, found, strict=True):
+            match result:
+                case ToolLock():
+                    locks[request] = result
+                case InfrastructureError():
+                    raise result
+                case ShoalError():
+                    problems.append(f"{request.reference.text}: {result}")
+                case _:
+                    raise result
+        if problems:
+            raise ToolResolutionError("\n".join(problems))
+        return locks
+
+    async def check(self, lock: ToolLock, *, accept_change: bool) -> ToolLock:
+        """Return the lock to use on a resume; a tool with an environment of its own never changes."""
+        if lock.environment is not None or lock.distribution is None:
+            return lock
+        name, version = lock.distribution
+        present = find_distribution(name)
+        if present is not None and present.version == version and record_hash(present) == lock.record_hash:
+            return lock
+        found = "is gone" if present is None else f"is now {present.version}"
+        if present is not None and present.version == version:
+            found = "has other files under the same version"
+        else:
+            try:
+                pinned = await self._environments.lock([f"{name}=={version}"], process=False, base_dir=None)
+                return dataclasses.replace(lock, environment=pinned, record_hash=None)
+            except ToolResolutionError as error:
+                found += f", and {version} cannot be built: {error.message}"
+        if not accept_change:
+            raise ToolChangedError(
+                f"the run is pinned to {name} {version} of the base environment, which {found}",
+                hint=f"install {name}=={version} again, or go on with --accept-tool-change",
+            )
+        return (await self.resolve([lock.request]))[lock.request]
+
+    async def _resolve(self, request: ToolRequest, modules: _Folders) -> ToolLock:
+        match request.reference.kind:
+            case "builtin":
+                return await self._builtin(request)
+            case "distribution" | "direct":
+                return await self._distribution(request)
+            case "function":
+                return await self._function(request, modules)
+
+    async def _builtin(self, request: ToolRequest) -> ToolLock:
+        name = request.reference.name
+        if name not in BUILTINS:
+            raise ToolResolutionError(f"there is no built-in tool {name!r}", hint=f"there are {', '.join(BUILTINS)}")
+        if request.requirements and request.process:
+            raise ToolResolutionError(
+                "a built-in tool with requirements runs beside the base environment", hint="leave out `isolation: process`"
+            )
+        return ToolLock(request, "builtin", name, environment=await self._environment(request, ()))
+
+    async def _distribution(self, request: ToolRequest) -> ToolLock:
+        reference = request.reference
+        if reference.kind == "distribution" and not request.requirements and not request.process:
+            present = find_distribution(reference.name)
+            if present is not None and _satisfies(present, reference.version):
+                entry_point_of(present, reference.name)
+                return ToolLock(request, "entry_point", reference.name, _pin(present), record_hash(present))
+        if reference.kind == "direct":
+            own = f"{reference.name} @ {reference.url}"
+        else:
+            own = f"{reference.name}=={reference.version}" if reference.version else reference.name
+        environment = await self._environment(request, (own,))
+        versions = {p.name: p.version for p in environment.packages} if environment else {}
+        if reference.name not in versions:  # the lock leaves out what the base provides
+            present = find_distribution(reference.name)
+            if present is not None:
+                versions[reference.name] = present.version
+        pinned = (reference.name, versions[reference.name]) if reference.name in versions else None
+        return ToolLock(request, "entry_point", reference.name, pinned, environment=environment)
+
+    async def _function(self, request: ToolRequest, modules: _Folders) -> ToolLock:
+        target = request.reference.name
+        module, _, path = target.partition(":")
+        top = module.partition(".")[0]
+        attribute = path.partition(".")[0]
+        if top not in sys.stdlib_module_names and request.base_dir is not None:
+            beside = find_module(module, [request.base_dir])
+            if beside is not None:
+                _refuse_if(lacks(beside, attribute), module, path)
+                digest = await modules.digest(request.base_dir)
+                return ToolLock(request, "function", target, environment=await self._environment(request, ()), modules=digest)
+        spec = None if request.requirements else find_module(module)
+        if spec is None and not request.requirements:
+            beside_too = f", nor beside the workflow file ({request.base_dir})" if request.base_dir else ""
+            raise ToolResolutionError(
+                f"there is no module {module!r} in the base environment{beside_too}",
+                hint="name the packages that hold it in the step's `requirements`",
+            )
+        if spec is not None:
+            _refuse_if(lacks(spec, attribute), module, path)
+        present = None if top in sys.stdlib_module_names or request.requirements else distribution_of_module(module)
+        if request.requirements or request.process:
+            own = (f"{present.name}=={present.version}",) if present is not None else ()
+            return ToolLock(request, "function", target, environment=await self._environment(request, own))
+        if present is None:
+            return ToolLock(request, "function", target)
+        return ToolLock(request, "function", target, _pin(present), record_hash(present))
+
+    async def _environment(self, request: ToolRequest, own: tuple[str, ...]) -> EnvironmentLock | None:
+        """Return the environment that a request needs; None if the base environment serves."""
+        requirements = (*own, *request.requirements)
+        isolated = request.process and request.reference.kind != "builtin"
+        if not requirements and not isolated:
+            return None
+        return await self._environments.lock(requirements, process=isolated, base_dir=request.base_dir)
+
+
+class _Folders:
+    """The blobs of the folders that one call of `resolve` meets; each is made once."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self._made: dict[str, asyncio.Task[Digest]] = {}
+
+    async def digest(self, folder: str) -> Digest:
+        if folder not in self._made:
+            self._made[folder] = asyncio.create_task(asyncio.to_thread(self._make, folder))
+        return await self._made[folder]
+
+    def _make(self, folder: str) -> Digest:
+        return self._blobs.put(archive(Path(folder)))
+
+
+def _satisfies(present: importlib.metadata.Distribution, version: str) -> bool:
+    if not version:
+        return True
+    try:
+        return Version(present.version) == Version(version)
+    except InvalidVersion:
+        return present.version == version
+
+
+def _pin(present: importlib.metadata.Distribution) -> tuple[str, str]:
+    return (present.name, present.version)
+
+
+def _refuse_if(missing: bool, module: str, path: str) -> None:
+    if missing:
+        raise ToolResolutionError(f"the module {module!r} has no function {path!r}")
