@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,7 @@ def test_every_source_is_in_exactly_one_group_of_bounded_size(sources, tmp_path,
 @pytest.mark.parametrize(
     ("make", "says"),
     [
+        (lambda folder: ".", "is not an absolute path"),
         (lambda folder: folder / "nowhere", "is not a folder"),
         (lambda folder: write(folder, "file.py"), "is not a folder"),
         (lambda folder: folder, "holds no source file"),
@@ -426,6 +428,11 @@ def test_the_charts_are_images_that_the_report_shows(writer, tmp_path):
         assert any(shows in (element.text or "") for element in image.iter())
 
 
+def test_the_report_goes_below_the_tree_unless_told_otherwise(writer, tmp_path):
+    answer = writer.call("report_writer", "write_report", root=str(tmp_path), out=".report", **figures())
+    assert answer["report"] == str(tmp_path / ".report" / "report.md")
+
+
 def test_a_second_attempt_writes_the_same_bytes_and_leaves_nothing_behind(writer, tmp_path):
     def written():
         writer.call("report_writer", "write_report", root="/x/tree", out=str(tmp_path), **figures())
@@ -480,3 +487,13 @@ def test_names_from_the_tree_make_no_markdown(writer, tmp_path):
 
 def test_two_tools_need_versions_of_one_package_that_exclude_each_other(readers, writer):
     assert (readers.version("tabulate"), writer.version("tabulate")) == ("0.9.0", "0.8.10")
+
+
+def test_the_agent_carries_its_workflow_and_the_sources_of_its_tools(tmp_path):
+    uv = [sys.executable, "-m", "uv", "--quiet"]
+    subprocess.run([*uv, "build", "--wheel", "--out-dir", str(tmp_path), str(PACKAGE.parent)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tools = [f"repo_report/tools/{tool.name}/pyproject.toml" for tool in (PACKAGE / "tools").iterdir()]
+    assert len(tools) == 4
+    assert names >= {"repo_report/workflows/report.yaml", "repo_report/workflows/sources.py", *tools}

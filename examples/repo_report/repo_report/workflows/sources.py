@@ -25,7 +25,7 @@ def list_sources(path: str, max_files: int = 20_000) -> dict[str, Any]:
     Hidden and vendored folders, symbolic links and special files are left out. Reads names and sizes only.
 
     Args:
-        path: The folder; absolute, or relative to the folder in which the workers run.
+        path: The folder, as an absolute path.
         max_files: More files than this are an error, so that a wrong path does not start a day's work.
 
     Returns:
@@ -33,11 +33,13 @@ def list_sources(path: str, max_files: int = 20_000) -> dict[str, Any]:
         `python_groups`: the same for Python files alone. `files`: how many there are. `git`: whether git listed them.
 
     Raises:
-        ValueError: There is no such folder, it holds no file, or too many.
+        ValueError: The path is not absolute, there is no such folder, or it holds no file or too many.
     """
     root = Path(path).expanduser()
+    if not root.is_absolute():
+        raise ValueError(f'{path!r} is not an absolute path, and workers do not run in your folder: write -i path="$PWD"')
     if not root.is_dir():
-        raise ValueError(f"{path!r} is not a folder (looked from {Path.cwd()}); give an absolute path")
+        raise ValueError(f"{path!r} is not a folder on the machine of the worker")
     root = root.resolve()
     tracked = _listed_by_git(root)
     names = _walk(root) if tracked is None else (name for name in tracked if not _left_out(name, VENDORED))

@@ -30,7 +30,7 @@ def write_report(
 
     Args:
         root: The folder that was looked at; its name is the default title.
-        out: The folder to write to; made if it is not there. Absolute, or relative to where the workers run.
+        out: The folder to write to; made if it is not there. Below `root`, unless it is an absolute path.
         lines: What `line-counter` returned for each group of files; null for a group that could not be counted.
         complexity: What `complexity-meter` returned for each group of Python files; null likewise.
         history: What `git-hotspots` returned; null if it could not be had.
@@ -42,7 +42,7 @@ def write_report(
         functions, most_complex}`, the last a function's complexity, name and place, or null.
     """
     figures = Figures.of(lines, complexity, history)
-    folder = Path(out).expanduser().resolve()
+    folder = (Path(root) / Path(out).expanduser()).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     charts: dict[str, str] = {}
     for done, (name, draw) in enumerate({"languages.svg": draw_languages, "hotspots.svg": draw_hotspots}.items(), 1):
