@@ -46,7 +46,6 @@ def signal(
 
     Examples:
         shoal signal 01jd9x2m4k approved
-
         shoal signal 01jd9x2m4k approved -d '{"by": "ana"}'
     """
     payload = _payload(data)
@@ -113,7 +112,6 @@ def prune(
 
     Examples:
         shoal prune --older-than 30d --keep 10 --dry-run
-
         shoal prune --keep 100
     """
     if older_than is None and keep is None:

@@ -5,8 +5,9 @@ Owns the list of commands and the entry point. What a command does is in the mod
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -54,7 +55,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
 def shoal(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
@@ -73,25 +73,30 @@ def shoal(
     """
 
 
-_RUN, _LOOK, _CLEAN, _WRITE, _HOST = "Run", "Look", "Clean up", "Write", "This machine"
+def _help_of(command: Callable[..., object]) -> str:
+    """Return a command's docstring with its paragraphs as one line each, to be wrapped to the terminal, and no markup."""
+    lines: list[str] = []
+    for line in inspect.cleandoc(command.__doc__ or "").splitlines():
+        if lines and line and lines[-1] and not line.startswith(" "):
+            lines[-1] += " " + line
+        else:
+            lines.append(line)
+    return "\n".join(lines).replace("[", "\\[")
 
-app.command(rich_help_panel=_RUN)(running.run)
-app.command(rich_help_panel=_RUN)(running.resume)
-app.command(rich_help_panel=_RUN)(running.retry)
-app.command(rich_help_panel=_RUN)(acting.cancel)
-app.command(rich_help_panel=_RUN)(acting.signal)
-app.command(rich_help_panel=_LOOK)(looking.runs)
-app.command(rich_help_panel=_LOOK)(looking.show)
-app.command(rich_help_panel=_LOOK)(looking.logs)
-app.command(rich_help_panel=_LOOK)(looking.graph)
-app.command(rich_help_panel=_CLEAN)(acting.delete)
-app.command(rich_help_panel=_CLEAN)(acting.prune)
-app.command(rich_help_panel=_WRITE)(writing.validate)
-app.command(rich_help_panel=_WRITE)(writing.schema)
-app.add_typer(writing.tools, rich_help_panel=_WRITE, cls=Commands)
-app.command(rich_help_panel=_HOST)(host.up)
-app.command(rich_help_panel=_HOST)(host.down)
-app.command(rich_help_panel=_HOST)(host.doctor)
+
+def _add(panel: str, *commands: Callable[..., int]) -> None:
+    for command in commands:
+        app.command(rich_help_panel=panel, help=_help_of(command))(command)
+
+
+_add("Run", running.run, running.resume, running.retry, acting.cancel, acting.signal)
+_add("Look", looking.runs, looking.show, looking.logs, looking.graph)
+_add("Clean up", acting.delete, acting.prune)
+_add("Write", writing.validate, writing.schema)
+app.add_typer(writing.tools, rich_help_panel="Write", cls=Commands)
+_add("This machine", host.up, host.down, host.doctor)
+
+app.callback(help=_help_of(shoal))(shoal)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -44,7 +44,9 @@ def up(as_json: JsonOption = False) -> int:
 
 
 def down(as_json: JsonOption = False) -> int:
-    """End the daemon of this SHOAL_HOME and its Ray. Its runs are taken up again by the next `shoal up`.
+    """End the daemon of this SHOAL_HOME and its Ray.
+
+    Runs that it drove stay as they are, and the next `shoal up` takes them up again.
 
     Example:
         shoal down

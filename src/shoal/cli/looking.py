@@ -55,7 +55,6 @@ def runs(
 
     Examples:
         shoal runs --status resumable
-
         shoal runs --workflow nightly -n 5 --json
     """
     wanted = frozenset(s.value for s in status or ())
@@ -100,11 +99,12 @@ def show(
 ) -> int:
     """Show a run, or one of its steps with all attempts.
 
+    Of a run: its inputs, steps, outputs, error and last events. Of a step: every attempt with its outcome, what goes in and
+    comes out, and the tool's own traceback.
+
     Examples:
         shoal show 01jd9x2m4k
-
         shoal show 01jd9x2m4k --step 'measure[3]'
-
         shoal show 01jd9x2m4k --json | jq '.steps[] | select(.status == "failed")'
     """
 
@@ -119,30 +119,33 @@ def show(
 
 
 async def _show_run(client: Client, run_id: str, *, events: bool, as_json: bool) -> int:
+    from shoal.cli.inspection import inputs_of
     from shoal.cli.view import event_to_json, run_to_json
 
     view = await client.show(run_id)
+    inputs = await inputs_of(client, view.run.id)
     log = [event async for event in client.events(run_id)] if events or not as_json else []
     if as_json:
-        emit_json(run_to_json(view) | ({"events": [event_to_json(e) for e in log]} if events else {}))
+        emit_json(run_to_json(view) | {"inputs": inputs} | ({"events": [event_to_json(e) for e in log]} if events else {}))
         return 0
     from shoal.cli.show import print_run
 
-    print_run(view, log if events else log[-_EVENTS_SHOWN:], hidden=0 if events else max(len(log) - _EVENTS_SHOWN, 0))
+    print_run(view, inputs, log if events else log[-_EVENTS_SHOWN:], hidden=0 if events else max(len(log) - _EVENTS_SHOWN, 0))
     return 0
 
 
 async def _show_step(client: Client, run_id: str, path: str, *, events: bool, as_json: bool) -> int:
+    from shoal.cli.inspection import look_at_step
     from shoal.cli.view import event_to_json, step_view_to_json
 
-    view = await client.step(run_id, path)
+    view = await look_at_step(client, run_id, path)
     log: list[Event] = [e async for e in client.events(run_id) if e.path == path] if events or not as_json else []
     if as_json:
         emit_json(step_view_to_json(run_id, view) | ({"events": [event_to_json(e) for e in log]} if events else {}))
         return 0
     from shoal.cli.show import print_step
 
-    print_step((await client.show(run_id)).workflow, view, log)
+    print_step(view, log)
     return 0
 
 
@@ -158,7 +161,6 @@ def logs(
 
     Examples:
         shoal logs 01jd9x2m4k measure
-
         shoal logs 01jd9x2m4k -f
     """
 
@@ -198,9 +200,10 @@ def graph(
 ) -> int:
     """Draw a workflow as Mermaid, DOT or SVG; of a run, with the status of every step.
 
+    Drawn to stdout unless a file is named; no Graphviz is needed for SVG.
+
     Examples:
         shoal graph answer.yaml
-
         shoal graph 01jd9x2m4k --format svg -o run.svg
     """
     from shoal.cli.definitions import find_workflow, is_file_name

@@ -54,11 +54,8 @@ def run(
 
     Examples:
         shoal run answer.yaml -i question="six by nine"
-
         shoal run report -i 'paths=["src","tests"]' --json | jq .outputs
-
         shoal run nightly.yaml --run-id nightly-2026-11-23     (safe to repeat)
-
         shoal run long.yaml --detach && shoal runs
     """
     from shoal.cli.definitions import find_workflow, read_inputs

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shoal.cli.api import RunView, StepView
+from shoal.cli.api import RunView
 from shoal.cli.failures import lines_of
-from shoal.cli.sources import template_text
+from shoal.cli.inspection import StepView
 from shoal.cli.spans import ago_text, clock_text, duration_text, moment_text, took_text
 from shoal.cli.terminal import one_line, plain, result_console
 from shoal.cli.view import defined_steps
@@ -20,7 +20,6 @@ from shoal.errors import ShoalError
 from shoal.model.events import Event
 from shoal.model.run import AttemptRecord, RunRecord, StepRecord
 from shoal.model.values import Json
-from shoal.model.workflow import Step, Workflow
 
 STYLES = {
     "running": "cyan",
@@ -55,12 +54,19 @@ def print_runs(runs: Sequence[RunRecord], console: Console | None = None, now: d
 
 
 def print_run(
-    view: RunView, events: Sequence[Event], *, hidden: int = 0, console: Console | None = None, now: datetime | None = None
+    view: RunView,
+    inputs: Mapping[str, Json],
+    events: Sequence[Event],
+    *,
+    hidden: int = 0,
+    console: Console | None = None,
+    now: datetime | None = None,
 ) -> None:
     """Print a run: what it is, its steps, outputs, error and last events.
 
     Args:
         view: The run.
+        inputs: What it was started with.
         events: What is shown of its log.
         hidden: How many earlier events are not shown.
         console: Where to.
@@ -76,6 +82,9 @@ def print_run(
         steps.add_row(
             Text(plain(step.path)), _status(step.status.value), took, str(step.attempts or ""), Text(_remark(step, now))
         )
+    if inputs:
+        _heading(console, "inputs")
+        _values(console, inputs)
     console.print()
     console.print(steps)
     if view.outputs is not None:
@@ -110,7 +119,6 @@ def _run_facts(view: RunView, now: datetime) -> Iterator[tuple[str, str | Text]]
 
 
 def print_step(
-    workflow: Workflow,
     view: StepView,
     events: Sequence[Event],
     *,
@@ -121,14 +129,18 @@ def print_step(
     console = console or result_console()
     now = now or datetime.now(UTC)
     step = view.step
-    definition = next((s for s in (*workflow.steps, *workflow.finally_steps) if s.name == step.name and not step.scope), None)
     _facts(console, _step_facts(step, now))
-    if definition is not None and definition.inputs:
+    if view.inputs:
         _heading(console, "inputs, as the workflow has them")
-        _values(console, _templates(definition))
+        _values(console, view.inputs)
     if view.attempts:
         console.print()
         _attempts(console, view.attempts, now)
+    if view.failed_items:
+        _heading(console, "items that failed")
+        for item in view.failed_items:
+            message = one_line(item.error.message) if item.error is not None else ""
+            console.print(Text.assemble("  ", (plain(item.path), "red"), f"  {message}"), soft_wrap=True)
     if view.outputs is not None:
         _heading(console, "outputs")
         _values(console, view.outputs)
@@ -189,10 +201,6 @@ def _remark(step: StepRecord, now: datetime) -> str:
     if step.error is not None:
         parts.append(one_line(step.error.message))
     return ", ".join(parts)
-
-
-def _templates(step: Step) -> dict[str, Json]:
-    return {name: template_text(template) for name, template in step.inputs}
 
 
 # ---------------------------------------------------------------- parts

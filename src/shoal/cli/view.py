@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shoal.cli.api import RunView, StepView
+from shoal.cli.api import RunView
+from shoal.cli.inspection import StepView
 from shoal.cli.spans import iso
 from shoal.model.events import Event
 from shoal.model.run import AttemptRecord, RunRecord, StepRecord
@@ -60,12 +61,13 @@ def step_to_json(step: StepRecord) -> dict[str, Any]:
 
 
 def step_view_to_json(run_id: str, view: StepView) -> dict[str, Any]:
-    """Return what `show --step` prints: the step with its path, its outputs and, as `history`, its attempts."""
+    """Return what `show --step` prints: the step with its path, what goes in and out and, as `history`, its attempts."""
     return {
         "run_id": run_id,
         "path": view.step.path,
         **step_to_json(view.step),
         "outputs": view.outputs,
+        "inputs": view.inputs,
         "history": [attempt_to_json(attempt) for attempt in view.attempts],
     }
 

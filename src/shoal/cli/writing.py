@@ -24,7 +24,6 @@ def validate(
 
     Examples:
         shoal validate workflows/*.yaml
-
         shoal validate draft.yaml --json | jq '.error.problems[]'
     """
     from shoal.cli.definitions import language
@@ -54,6 +53,8 @@ def validate(
 
 def schema() -> int:
     """Print the JSON Schema of the workflow language, for editors.
+
+    A comment `# yaml-language-server: $schema=workflow.schema.json` in a workflow turns it on.
 
     Example:
         shoal schema > workflow.schema.json

@@ -36,6 +36,7 @@ class Attempt:
         log: What it prints.
         began: Monotonic time of its start.
         started_at: Wall time of its start.
+        told: Notices given out and not taken back.
     """
 
     def __init__(self, call: AttemptCall) -> None:
@@ -47,6 +48,7 @@ class Attempt:
         self._canceled = False
         self._seen = False
         self._told = False
+        self.told = 0
         self._progress: Progress | None = None
         self._kill_at: float | None = None
 
@@ -107,7 +109,15 @@ class Attempt:
             return None
         started = None if self._told else self.started_at
         self._told = True
+        self.told += 1
         return Notice(self.call.attempt_id, started, progress, logs, dropped)
+
+    def take_back(self, notice: Notice) -> None:
+        """Keep what a notice carried that could not be delivered; it goes with the next one or the completion."""
+        self.told -= 1
+        self._told = self._told and notice.started_at is None
+        self._progress = self._progress or notice.progress
+        self.log.put_back(notice.logs, notice.logs_dropped)
 
     def completion(self, outcome: Outcome, *, node: str = "") -> Completion:
         """Return the end of the attempt; `outcome` is taken as it is, its secrets masked."""

@@ -14,6 +14,8 @@ from shoal.executors.masking import Mask
 LOG_LIMIT: Final = 10 * 1024 * 1024
 """Bytes kept of an attempt's log; what comes after is counted and dropped."""
 
+RECORD_FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
+
 
 class LogBuffer:
     """The log of one attempt. Thread-safe; bytes come out in the order in which they were written."""
@@ -50,6 +52,12 @@ class LogBuffer:
             self._dropped = 0
             return data, dropped
 
+    def put_back(self, data: bytes, dropped: int) -> None:
+        """Take back what `take` gave out and nobody received."""
+        with self._lock:
+            self._chunks.insert(0, data)
+            self._dropped += dropped
+
     def _keep(self, data: bytes) -> None:
         kept = data[: self._room]
         self._room -= len(kept)
@@ -64,7 +72,7 @@ class LogHandler(logging.Handler):
     def __init__(self, buffer: LogBuffer) -> None:
         super().__init__(logging.INFO)
         self._buffer: Final = buffer
-        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        self.setFormatter(logging.Formatter(RECORD_FORMAT))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""

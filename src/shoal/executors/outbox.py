@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
@@ -22,6 +22,20 @@ class Outbox(Generic[T]):
         self._items.extend(items)
         if self._items:
             self._ready.set()
+
+    def withdraw(self, unwanted: Callable[[T], bool]) -> list[T]:
+        """Take out and return the items, not yet taken, that a condition holds for."""
+        found = [i for i in self._items if unwanted(i)]
+        if found:
+            self._items = [i for i in self._items if not unwanted(i)]
+            if not self._items and self._error is None:
+                self._ready.clear()
+        return found
+
+    @property
+    def error(self) -> Exception | None:
+        """What `fail` was given."""
+        return self._error
 
     def fail(self, error: Exception) -> None:
         """Let every taker from now on get this error, once the items there are have been taken."""

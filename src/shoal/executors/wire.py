@@ -18,8 +18,13 @@ from shoal.model.run import Progress
 from shoal.model.values import Value
 
 
-def pack_completion(completion: Completion) -> bytes:
-    """Return a completion as bytes. A value's `hint` is left out."""
+def pack_completion(completion: Completion, *, told: int = 0) -> bytes:
+    """Return a completion as bytes. A value's `hint` is left out.
+
+    Args:
+        completion: The completion.
+        told: Notices that went before it.
+    """
     parts: list[bytes] = [completion.logs]
     head = [
         completion.attempt_id,
@@ -28,23 +33,18 @@ def pack_completion(completion: Completion) -> bytes:
         completion.logs_dropped,
         completion.node,
         _outcome(completion.outcome, parts),
+        told,
     ]
     return _join(head, parts)
 
 
-def unpack_completion(data: bytes) -> Completion:
-    """Return the completion that `pack_completion` described."""
+def unpack_completion(data: bytes) -> tuple[Completion, int]:
+    """Return the completion that `pack_completion` described, and how many notices went before it."""
     head, parts = _split(data)
-    attempt_id, started, finished, dropped, node, outcome = head
-    return Completion(
-        AttemptId(attempt_id),
-        _read_outcome(outcome, parts),
-        _time(started),
-        _time(finished),
-        parts[0],
-        dropped,
-        node,
-    )
+    attempt_id, started, finished, dropped, node, outcome, told = head
+    read = _read_outcome(outcome, parts)
+    completion = Completion(AttemptId(attempt_id), read, _time(started), _time(finished), parts[0], dropped, node)
+    return completion, told
 
 
 def pack_notice(notice: Notice) -> bytes:

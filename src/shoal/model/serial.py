@@ -154,8 +154,8 @@ def _pair(inner: tuple[_Reader, ...]) -> _Reader:
 
 
 def _union(members: tuple[Any, ...]) -> _Reader:
-    by_kind: dict[str, Any] = {m.kind: m for m in members if hasattr(m, "kind")}
-    others = [m for m in members if m is not type(None) and not hasattr(m, "kind")]
+    by_kind: dict[str, Any] = {m.kind: m for m in members if _has_kind(m)}
+    others = [m for m in members if m is not type(None) and not _has_kind(m)]
 
     def read(data: Any) -> Any:
         if data is None:
@@ -166,6 +166,11 @@ def _union(members: tuple[Any, ...]) -> _Reader:
         return _reader(others[0])(data) if len(others) == 1 else _same(data)
 
     return read
+
+
+def _has_kind(member: Any) -> bool:
+    """Tell a class variable from a slot of that name, which an ordinary field leaves on its class."""
+    return isinstance(getattr(member, "kind", None), str)
 
 
 def _dataclass(cls: type) -> _Reader:

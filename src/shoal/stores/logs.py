@@ -1,6 +1,6 @@
 """What attempts print, as files.
 
-Owns the layout: `FOLDER/RUN/PATH@NUMBER.log`, run and path encoded so that only letters, digits, `_`, `-`, `%` and `~` are left.
+Owns the layout: `FOLDER/RUN/PATH@NUMBER.log`, run and path encoded as letters, digits, `_`, `-`, `%` and `~`.
 A log holds at most `LIMIT` bytes; behind them a line of fixed width is rewritten in place and says how much was dropped, so
 that offsets of readers stay valid.
 """

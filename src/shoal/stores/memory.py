@@ -6,7 +6,9 @@ it holds ends with it.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -82,9 +84,16 @@ class MemoryRunStore:
         self._runs: dict[RunId, _Run] = {}
         self._leases: dict[RunId, _Held] = {}
         self._inbox: dict[int, InboxEntry] = {}
-        self._last_entry = 0
-        self._dead: set[OwnerId] = set()
+        self._numbers = itertools.count(1)
         self._bell = Doorbell()
+        self._alive: set[OwnerId] = set()
+        self._owners: set[OwnerId] = set()
+
+    def peer(self) -> MemoryRunStore:
+        """Return another face of the same journal, as another process has one; closing it ends the owners it registered."""
+        other = copy.copy(self)
+        other._owners = set()  # noqa: SLF001 - it is one of us
+        return other
 
     def now(self) -> datetime:
         """Return the time of this process."""
@@ -94,6 +103,8 @@ class MemoryRunStore:
 
     async def create(self, run: NewRun, *, owner: OwnerId | None = None) -> tuple[RunRecord, Lease | None]:
         """See `RunStore.create`."""
+        if owner is not None:
+            self._register(owner)
         crash_point("create.before_commit")
         if run.id in self._runs:
             raise RunAlreadyExistsError(f"there is a run {run.id} already", hint="use another run id")
@@ -103,7 +114,6 @@ class MemoryRunStore:
         if run.root_id == run.id:
             held = self._leases[run.id] = _Held()
             if owner is not None:
-                self._dead.discard(owner)
                 lease = self._take(run.id, held, owner, now, automatic=False)
         crash_point("create.after_commit")
         self._bell.ring()
@@ -129,24 +139,33 @@ class MemoryRunStore:
     async def commit(self, batches: Sequence[RunBatch]) -> frozenset[RunId]:
         """See `RunStore.commit`."""
         crash_point("commit.before")
-        children = [change.run.id for batch in batches for change in batch.changes if isinstance(change, ChildCreated)]
-        if len(set(children)) < len(children) or any(child in self._runs for child in children):
-            raise RunAlreadyExistsError("a sub-workflow cannot be recorded: there is a run of its id already")
+        accepted, left_out = self._checked(batches)
         crash_point("commit.inside")
-        left_out: set[RunId] = set()
-        for batch in batches:
-            run = self._runs.get(batch.run_id)
-            held = self._leases.get(batch.root_id)
-            right_root = run is not None and run.record.root_id == batch.root_id
-            if run is None or not right_root or held is None or held.owner is None or held.epoch != batch.epoch:
-                left_out.add(batch.run_id)
-            else:
-                for change in batch.changes:
-                    self._apply(run, change)
-                    self._log(run, change)
+        for batch in accepted:
+            run = self._runs[batch.run_id]
+            for change in batch.changes:
+                self._apply(run, change)
+                self._log(run, change)
         crash_point("commit.after")
         self._bell.ring()
-        return frozenset(left_out)
+        return left_out
+
+    def _checked(self, batches: Sequence[RunBatch]) -> tuple[list[RunBatch], frozenset[RunId]]:
+        """Return the batches under a present lease, those of runs that an earlier one creates too, and who is left out."""
+        roots = {run_id: run.record.root_id for run_id, run in self._runs.items()}
+        accepted: list[RunBatch] = []
+        left_out: set[RunId] = set()
+        for batch in batches:
+            held = self._leases.get(batch.root_id)
+            if held is None or held.owner is None or held.epoch != batch.epoch or roots.get(batch.run_id) != batch.root_id:
+                left_out.add(batch.run_id)
+                continue
+            accepted.append(batch)
+            for child in (change.run for change in batch.changes if isinstance(change, ChildCreated)):
+                if child.id in roots:
+                    raise RunAlreadyExistsError(f"the sub-workflow {child.id} cannot be recorded: there is such a run already")
+                roots[child.id] = child.root_id
+        return accepted, frozenset(left_out)
 
     def _log(self, run: _Run, change: Change) -> None:
         event = describe(change)
@@ -194,7 +213,7 @@ class MemoryRunStore:
     def _live(self, held: _Held | None) -> bool:
         if held is None or held.owner is None or held.expires_at is None:
             return False
-        return held.expires_at > self._now() and held.owner not in self._dead
+        return held.expires_at > self._now() and held.owner in self._alive
 
     async def run(self, run_id: RunId) -> RunRecord:
         """See `RunStore.run`."""
@@ -275,19 +294,26 @@ class MemoryRunStore:
 
     async def claim(self, owner: OwnerId, query: ClaimQuery) -> Sequence[Lease]:
         """See `RunStore.claim`."""
+        free = [run_id for run_id, held in self._leases.items() if not self._live(held) and self._wanted(run_id, query)]
+        if not free:
+            return []
+        self._register(owner)
         now = self._now()
         taken: list[Lease] = []
-        for run_id, held in self._leases.items():
-            if len(taken) == query.limit:
-                break
-            if self._live(held) or not self._wanted(run_id, query):
-                continue
+        for run_id in free[: query.limit]:
+            held = self._leases[run_id]
             automatic = query.run_ids is None and held.owner is not None
             taken.append(self._take(run_id, held, owner, now, automatic=automatic))
-        self._dead.discard(owner)
+            self._park(run_id, parked=False)
         crash_point("claim.after")
         self._bell.ring()
         return taken
+
+    def _register(self, owner: OwnerId) -> None:
+        if owner in self._alive and owner not in self._owners:
+            raise ConflictError(f"the owner {owner} is alive elsewhere; every process needs an owner id of its own")
+        self._alive.add(owner)
+        self._owners.add(owner)
 
     def _wanted(self, run_id: RunId, query: ClaimQuery) -> bool:
         if query.run_ids is not None:
@@ -297,7 +323,6 @@ class MemoryRunStore:
 
     def _take(self, run_id: RunId, held: _Held, owner: OwnerId, now: datetime, *, automatic: bool) -> Lease:
         held.owner, held.epoch, held.taken_at, held.expires_at = owner, held.epoch + 1, now, now + LEASE_TTL
-        self._park(run_id, parked=False if held.epoch > 1 else self._runs[run_id].record.parked)
         return Lease(run_id, owner, held.epoch, held.expires_at, automatic)
 
     def _park(self, run_id: RunId, *, parked: bool) -> None:
@@ -321,10 +346,6 @@ class MemoryRunStore:
                     self._park(run_id, parked=True)
         self._bell.ring()
 
-    def bury(self, owner: OwnerId) -> None:
-        """Count an owner as dead, as the end of its process does in a store of several processes."""
-        self._dead.add(owner)
-
     async def oldest_lease(self) -> datetime | None:
         """See `RunStore.oldest_lease`."""
         taken = (held.taken_at for held in self._leases.values() if self._live(held))
@@ -335,8 +356,8 @@ class MemoryRunStore:
     async def post(self, run_id: RunId, command: Command) -> InboxEntry:
         """See `RunStore.post`."""
         self._find(run_id)
-        self._last_entry += 1
-        entry = self._inbox[self._last_entry] = InboxEntry(self._last_entry, run_id, command, self._now())
+        entry = InboxEntry(next(self._numbers), run_id, command, self._now())
+        self._inbox[entry.seq] = entry
         self._bell.ring()
         return entry
 
@@ -371,7 +392,8 @@ class MemoryRunStore:
         for gone_id in gone:
             del self._runs[gone_id]
             self._leases.pop(gone_id, None)
-        self._inbox = {seq: entry for seq, entry in self._inbox.items() if entry.run_id not in gone}
+        for seq in [seq for seq, entry in self._inbox.items() if entry.run_id in gone]:
+            del self._inbox[seq]
         self._bell.ring()
 
     async def prunable(self, *, older_than: datetime | None, keep: int | None) -> Sequence[RunId]:
@@ -394,7 +416,8 @@ class MemoryRunStore:
 
     def close(self) -> None:
         """See `RunStore.close`."""
-        self._dead.update(held.owner for held in self._leases.values() if held.owner is not None)
+        self._alive -= self._owners
+        self._owners.clear()
 
 
 def _changed(run: RunRecord, change: RunChanged | RunEnded | CancelRecorded | ToolsLocked | SuspectsChanged) -> RunRecord:

@@ -43,9 +43,15 @@ _CANCEL_LOOK_SECONDS = 0.1
 class LocalToolInvoker:
     """Invokes tools in the thread it is called in. Pickles as its blob store."""
 
-    def __init__(self, blobs: BlobStore) -> None:
+    def __init__(self, blobs: BlobStore, *, loader: ToolLoader | None = None) -> None:
+        """Make an invoker.
+
+        Args:
+            blobs: Reads and keeps large values.
+            loader: Finds tools; another than the usual one does not travel.
+        """
         self._blobs = blobs
-        self._loader = ToolLoader(blobs)
+        self._loader = loader or ToolLoader(blobs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (LocalToolInvoker, (self._blobs,))

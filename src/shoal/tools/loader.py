@@ -84,8 +84,13 @@ def _load(lock: ToolLock) -> LoadedTool:
             found = _entry_point(lock)
         case "function":
             found = _function(lock.target)
-    function = unwrap(found, lock.target)
-    return LoadedTool(lock.target, function, signature_of(function), options_of(found))
+    return loaded(lock.target, found)
+
+
+def loaded(name: str, found: object) -> LoadedTool:
+    """Return a callable, or a `@ray.remote` function around one, ready to be called."""
+    function = unwrap(found, name)
+    return LoadedTool(name, function, signature_of(function), options_of(found))
 
 
 def _entry_point(lock: ToolLock) -> object:

@@ -58,3 +58,12 @@ def test_defaults_are_left_out_and_unknown_fields_ignored():
 def test_wrong_form_is_a_value_error():
     with pytest.raises(ValueError, match="Workflow"):
         from_json(Workflow, {"id": "a"})
+
+
+def test_an_optional_class_with_a_field_called_kind_comes_back_as_itself():
+    from shoal.model.ids import Digest
+    from shoal.model.tools import EnvironmentLock, ToolLock, ToolReference, ToolRequest
+
+    request = ToolRequest(ToolReference("f", "function", "m:f"))
+    lock = ToolLock(request, "function", "m:f", environment=EnvironmentLock(Digest("e" * 64), "overlay", ()))
+    assert from_json(ToolLock, to_json(lock)) == lock

@@ -20,6 +20,7 @@ from typing import Final
 
 from shoal.executors import thread_streams
 from shoal.executors.attempt import Attempt, stopped, unstarted
+from shoal.executors.order import absorb
 from shoal.executors.outbox import Outbox
 from shoal.executors.surroundings import Surroundings, set_variables
 from shoal.model.attempts import AttemptCall, Completion, Notice, Outcome
@@ -160,11 +161,8 @@ class InlineExecutor:
         attempt_id = attempt.call.attempt_id
         if self._running.get(attempt_id) is not thread:
             return
-        notice = attempt.notice()
-        if notice is not None:
-            self._notices.put([notice])
         del self._running[attempt_id]
-        self._completions.put([attempt.completion(outcome)])
+        self._completions.put([absorb(attempt.completion(outcome), self._notices)])
         self._restore()
         self._begin()
 

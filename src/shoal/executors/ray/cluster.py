@@ -29,6 +29,8 @@ _SETTINGS: Final = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # What a tool started dies with the worker, also when Ray or the kernel kills it.
     "RAY_process_group_cleanup_enabled": "1",
+    # Ray tells every driver, on its stdout, of each worker that died; such an end is an attempt's completion here.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
 }
 
 
@@ -79,6 +81,7 @@ def connect(address: str | None = None, *, num_cpus: float | None = None) -> Ray
             return RayConnection(ray.get_runtime_context().gcs_address, started=False, attached=False)
         if address is None:
             return _start(num_cpus)
+        _use_token()
         try:
             _init(address=address)
         except Exception as error:
@@ -112,6 +115,15 @@ def _init(**options: Any) -> None:
 
     with _quiet():
         ray.init(namespace=NAMESPACE, log_to_driver=False, configure_logging=True, logging_level=logging.ERROR, **options)
+
+
+def _use_token() -> None:
+    """Present the user's Ray token, if there is one: a local Ray asks for it, and a driver by itself does not present it."""
+    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+
+    logger = logging.getLogger("ray._private.authentication.authentication_token_setup")
+    logger.disabled = True
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 @contextmanager

@@ -1,43 +1,96 @@
-"""What runs in a Ray worker: one attempt after another.
+"""What runs in a Ray worker: one attempt after another, in its main thread.
 
-Owns the worker's side of an attempt. Nothing here may need a driver.
+Owns the worker's side of an attempt. An attempt that does not yield ends with the worker's process; before that its end is
+told to the mailbox, so that the orchestrator can tell it from a worker that was lost.
 """
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 from dataclasses import dataclass
 from functools import lru_cache
+from types import FrameType
+from typing import Final
 
+from shoal.executors import process_tree
 from shoal.executors.attempt import Attempt
+from shoal.executors.capture import Capture, Records
+from shoal.executors.ray.library import load_ray
+from shoal.executors.ray.mailbox import Post
 from shoal.executors.surroundings import Surroundings, set_variables
+from shoal.executors.watch import Guard, Watch
 from shoal.executors.wire import pack_completion
-from shoal.model.attempts import AttemptCall
+from shoal.model.attempts import AttemptCall, Outcome
 from shoal.ports import BlobStore, ToolInvoker
 
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """What every attempt of an executor needs in its worker; pickled once for each executor, read once in each worker."""
+    """What every attempt of an executor needs in its worker; pickled once for each executor, read once in each worker.
+
+    Attributes:
+        mailbox: Name of the actor.
+        namespace: Its namespace.
+    """
 
     invoker: ToolInvoker
     blobs: BlobStore
-
-
-@lru_cache(maxsize=4)
-def _unpack(kit: bytes) -> Kit:
-    return pickle.loads(kit)  # noqa: S301 - made by the executor that sent it
+    mailbox: str
+    namespace: str
 
 
 def carry(kit: bytes, call: bytes) -> bytes:
     """Carry out a pickled call and return its packed completion."""
-    parts = _unpack(kit)
-    attempt_call: AttemptCall = pickle.loads(call)  # noqa: S301 - a worker; made by its executor
-    attempt = Attempt(attempt_call)
-    before = Surroundings()
-    set_variables(attempt_call.env)
-    try:
-        outcome = attempt.invoke(parts.invoker.invoke)
-    finally:
-        before.restore()
-    return pack_completion(attempt.completion(outcome))
+    return _worker(kit).carry(pickle.loads(call))  # noqa: S301 - a worker; its executor made it
+
+
+@lru_cache(maxsize=1)
+def _worker(kit: bytes) -> _Worker:
+    return _Worker(pickle.loads(kit))  # noqa: S301 - a worker; its executor made it
+
+
+class _Worker:
+    """This process as a carrier of attempts."""
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit: Final = kit
+        self._node: Final = str(load_ray().get_runtime_context().get_node_id())
+        self._post: Final = Post(name=kit.mailbox, namespace=kit.namespace)
+        self._watch: Final = Watch(tell=self._post.tell, condemn=self._condemn)
+        self._records: Final = Records()
+        self._records.install()
+        self._current: Attempt | None = None
+        # `ray.cancel` without force simulates this signal in the worker: it sets the cancel flag, and interrupts nothing.
+        signal.signal(signal.SIGINT, self._interrupted)
+        self._before: Final = Surroundings()
+
+    def carry(self, call: AttemptCall) -> bytes:
+        attempt = self._current = Attempt(call)
+        self._records.active = True
+        self._watch.begin(Guard(attempt, Capture(attempt.log), memory=call.resources.memory))
+        set_variables(call.env)
+        try:
+            outcome = attempt.invoke(self._kit.invoker.invoke)
+        finally:
+            self._before.restore()
+            self._watch.end()
+            self._records.active = False
+            self._records.restore()
+        packed = pack_completion(attempt.completion(outcome, node=self._node), told=attempt.told)
+        self._current = None
+        return packed
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        attempt = self._current
+        if attempt is None:
+            signal.default_int_handler(number, frame)
+        else:
+            attempt.cancel(attempt.call.grace.total_seconds())
+
+    def _condemn(self, attempt: Attempt, outcome: Outcome) -> None:
+        """End this process for an attempt that has to end, in the watching thread."""
+        process_tree.kill(process_tree.descendants(os.getpid()))
+        self._post.condemn(pack_completion(attempt.completion(outcome, node=self._node), told=attempt.told))
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ from shoal.errors import StoreUnavailableError
 
 BUSY_TIMEOUT: Final = 5.0
 """Seconds to wait for another process's transaction; those of Shoal take milliseconds."""
+
+_WAL_KEPT: Final = 16 * 1024 * 1024
+"""Bytes to which the write-ahead log shrinks again after a burst."""
 
 _DIALECT: Final = SQLiteDialect_pysqlite(paramstyle="qmark")
 _ADVICE: Final = {
@@ -48,6 +52,11 @@ def unavailable(path: Path, error: Exception) -> StoreUnavailableError:
     return StoreUnavailableError(f"the journal {path} cannot be used: {error}", hint=advice or "run `shoal doctor`")
 
 
+def cause_of(error: StoreUnavailableError) -> str:
+    """Return what the driver said."""
+    return str(error.__cause__)
+
+
 class Connection:
     """A connection for one thread at a time.
 
@@ -69,9 +78,9 @@ class Connection:
         except sqlite3.Error as error:
             raise unavailable(path, error) from error
         try:
-            self._driver.execute("PRAGMA foreign_keys=ON")
-            self._driver.execute("PRAGMA synchronous=FULL")
-            (mode,) = self._driver.execute("PRAGMA journal_mode=WAL").fetchone()
+            for setting in ("foreign_keys=ON", "synchronous=FULL", f"journal_size_limit={_WAL_KEPT}"):
+                self._driver.execute(f"PRAGMA {setting}")
+            mode = self._use_write_ahead_log()
         except sqlite3.Error as error:
             self._driver.close()
             raise unavailable(path, error) from error
@@ -81,6 +90,17 @@ class Connection:
                 f"the journal {path} cannot be used: its file system has no shared memory for a write-ahead log",
                 hint="set SHOAL_HOME to a folder on a local disk",
             )
+
+    def _use_write_ahead_log(self) -> str:
+        """Switch it on; for this SQLite does not wait for its locks by itself when several processes make one journal."""
+        until = time.monotonic() + BUSY_TIMEOUT
+        while True:
+            try:
+                return str(self._driver.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
 
     @contextmanager
     def write(self) -> Generator[None]:

@@ -75,11 +75,10 @@ class OwnerLocks:
             os.close(handle)
         return False
 
-    def sweep(self) -> None:
-        """Remove the files of dead owners."""
-        for path in self._folder.glob("*.lock"):
-            if _OWNER.match(path.stem):
-                self.alive(OwnerId(path.stem))
+    def sweep(self) -> bool:
+        """Remove the files of dead owners; return whether any other is alive."""
+        owners = [OwnerId(path.stem) for path in self._folder.glob("*.lock") if _OWNER.match(path.stem)]
+        return any([self.alive(owner) for owner in owners])  # noqa: C419 - all are looked at
 
     def close(self) -> None:
         """Give up all locks held here. Idempotent."""

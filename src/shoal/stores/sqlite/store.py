@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, cast
 
-from shoal.errors import ConflictError, NotFoundError, RunAlreadyExistsError
+from shoal.errors import ConflictError, NotFoundError, RunAlreadyExistsError, StoreUnavailableError
 from shoal.faults import crash_point
 from shoal.model.events import Event
 from shoal.model.ids import Digest, OwnerId, RunId, StepPath
@@ -40,6 +40,7 @@ from shoal.stores.sqlite import statements as sql
 from shoal.stores.sqlite.connection import Connection
 from shoal.stores.sqlite.migration import bring_up_to_date
 from shoal.stores.sqlite.owners import OwnerLocks
+from shoal.stores.sqlite.place import refuse_network
 from shoal.stores.sqlite.recording import Fence, Recording
 
 _PAGE: Final = 500
@@ -61,12 +62,20 @@ class SqliteRunStore:
         """
         self._now = now or _utc_now
         self._path = path
-        bring_up_to_date(path)
-        self._db = Connection(path)
+        refuse_network(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailableError(f"the folder of the journal {path} cannot be made: {error.strerror}") from error
+        self._owners = OwnerLocks(path.parent / "owners")
         self._renewal: Connection | None = None
         self._renewing = threading.Lock()
-        self._owners = OwnerLocks(path.parent / "owners")
-        self._owners.sweep()
+        self._db = Connection(path)
+        try:
+            bring_up_to_date(self._db, path, in_use=self._owners.sweep())
+        except BaseException:
+            self._db.close()
+            raise
         self._bell = Doorbell(lambda: int(self._db.pragma("data_version")))
         self._closed = False
 

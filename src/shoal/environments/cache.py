@@ -1,0 +1,115 @@
+"""The environments that stand on this node.
+
+Owns the folder that holds them: one per key, whole or not there; who may build, who uses one, and which ones make room. Runs on
+the node, in the base environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+READY: Final = ".shoal.json"
+"""Note in a built environment: what is in it, and how many bytes it takes. Its mtime is when it was last asked for."""
+
+IN_USE: Final = ".shoal-in-use"
+"""File that each process of an environment holds locked, shared, as long as it lives."""
+
+_YOUNG_SECONDS: Final = 600.0
+"""What was asked for within that time is not evicted: its processes may be about to start."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentFolder:
+    """The environments of one node.
+
+    Attributes:
+        root: The folder.
+        limit: Bytes above which unused environments are removed, the longest unused first.
+    """
+
+    root: Path
+    limit: int
+
+    def path(self, key: str) -> Path:
+        """Return where the environment of a key stands, if it does."""
+        return self.root / key
+
+    def python(self, key: str) -> Path:
+        """Return the interpreter of an environment."""
+        return self.path(key) / "bin" / "python"
+
+    def ready(self, key: str) -> bool:
+        """Return whether an environment stands, and note that it was asked for."""
+        try:
+            os.utime(self.path(key) / READY)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def write_note(self, folder: Path, packages: list[str]) -> None:
+        """Write the note that makes a folder an environment; it becomes one when it is renamed to its key."""
+        size = sum(e.stat(follow_symlinks=False).st_blocks * 512 for e in folder.rglob("*"))
+        (folder / IN_USE).touch()
+        (folder / READY).write_text(json.dumps({"packages": packages, "bytes": size}))
+
+    @contextlib.contextmanager
+    def building(self, key: str) -> Generator[None]:
+        """Hold the right to build or remove an environment; waits for whoever holds it, in any process of this node."""
+        locks = self.root / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with _locked(locks / key, fcntl.LOCK_EX) as _:
+            yield
+
+    def make_room(self, keep: str) -> list[str]:
+        """Remove unused environments until the limit holds; return their keys. The one to keep is never removed."""
+        standing = sorted(self._standing(), key=lambda e: e[1])
+        total = sum(size for _, _, size in standing)
+        removed: list[str] = []
+        for key, asked, size in standing:
+            if total <= self.limit:
+                break
+            if key != keep and time.time() - asked > _YOUNG_SECONDS and self._remove(key):
+                removed.append(key)
+                total -= size
+        return removed
+
+    def _standing(self) -> list[tuple[str, float, int]]:
+        found: list[tuple[str, float, int]] = []
+        for folder in self.root.iterdir():
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                note = folder / READY
+                found.append((folder.name, note.stat().st_mtime, int(json.loads(note.read_text())["bytes"])))
+        return found
+
+    def _remove(self, key: str) -> bool:
+        """Remove an environment unless a process uses it or someone is busy with it."""
+        try:
+            with (
+                _locked(self.root / "locks" / key, fcntl.LOCK_EX | fcntl.LOCK_NB),
+                _locked(self.path(key) / IN_USE, fcntl.LOCK_EX | fcntl.LOCK_NB),
+            ):
+                doomed = self.root / f".gone-{key}"
+                self.path(key).rename(doomed)
+                shutil.rmtree(doomed, ignore_errors=True)
+        except OSError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def _locked(path: Path, mode: int) -> Generator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, mode)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,145 @@
+"""The mailbox: what workers under way tell their orchestrator, and the cancel flags that it sets them.
+
+Owns the actor and the worker's side of it. Losing the actor loses progress and log pieces under way, never a result; Ray
+starts it again under its name, empty. Nobody waits for it: the worker's calls are made in a thread of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from typing import Any, Final
+
+from shoal.executors.attempt import Attempt
+from shoal.executors.ray.library import load_ray
+from shoal.executors.wire import pack_notice
+from shoal.model.ids import AttemptId
+
+BACKLOG: Final = 64 * 1024 * 1024
+"""Bytes of notices that wait for an orchestrator; beyond, the oldest are dropped."""
+
+PERIOD: Final = 0.2
+"""Seconds between two reports of an attempt that has something to tell."""
+
+HEARTBEAT: Final = 0.5
+"""Seconds between two reports of one that has not; a cancel flag is late by this much at most."""
+
+_PATIENCE: Final = 2.0
+"""Seconds that a worker waits for an answer of the mailbox."""
+
+
+class Mailbox:
+    """The actor. One for each orchestrator; without CPU, on its node."""
+
+    def __init__(self) -> None:
+        self._notices: Final[deque[bytes]] = deque()
+        self._size = 0
+        self._verdicts: list[bytes] = []
+        self._flags: Final[dict[str, float]] = {}
+        self._something: Final = asyncio.Event()
+
+    async def report(self, attempt_id: str, notice: bytes | None) -> float | None:
+        """Take a notice, or a mere heartbeat; return the seconds of grace left if the attempt's cancel flag is set."""
+        if notice is not None:
+            self._notices.append(notice)
+            self._size += len(notice)
+            while self._size > BACKLOG:
+                self._size -= len(self._notices.popleft())
+            self._something.set()
+        end = self._flags.get(attempt_id)
+        return None if end is None else max(0.0, end - time.monotonic())
+
+    async def condemn(self, completion: bytes) -> None:
+        """Take the end of an attempt whose worker is about to end itself."""
+        self._verdicts.append(completion)
+        self._something.set()
+
+    async def flag(self, graces: dict[str, float]) -> None:
+        """Set cancel flags: attempt ids, and the seconds from now until they are ended."""
+        now = time.monotonic()
+        for attempt_id, grace in graces.items():
+            self._flags[attempt_id] = min(now + grace, self._flags.get(attempt_id, now + grace))
+
+    async def poll(self, ended: list[str], timeout: float) -> tuple[list[bytes], list[bytes]]:
+        """Wait until there is something, or `timeout` seconds; return notices and verdicts.
+
+        Args:
+            ended: Attempts whose flags are no longer needed.
+            timeout: Seconds.
+        """
+        for attempt_id in ended:
+            self._flags.pop(attempt_id, None)
+        try:
+            async with asyncio.timeout(timeout):
+                await self._something.wait()
+        except TimeoutError:
+            pass
+        self._something.clear()
+        notices, verdicts = list(self._notices), self._verdicts
+        self._notices.clear()
+        self._size, self._verdicts = 0, []
+        return notices, verdicts
+
+
+class Post:
+    """A worker's side of the mailbox, in a thread that is started with the first attempt that is not young any more."""
+
+    def __init__(self, *, name: str, namespace: str) -> None:
+        self._name: Final = name
+        self._namespace: Final = namespace
+        self._attempt: Attempt | None = None
+        self._wanted: Final = threading.Event()
+        self._handle: Any = None
+        self._started = False
+        self._next_at = 0.0
+        self._beat_at = 0.0
+
+    def tell(self, attempt: Attempt) -> None:
+        """Report on an attempt soon; returns at once."""
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._run, name="shoal-post", daemon=True).start()
+        self._attempt = attempt
+        if time.monotonic() >= self._next_at:
+            self._wanted.set()
+
+    def condemn(self, completion: bytes) -> None:
+        """Deliver the end of an attempt, if the mailbox answers in time. Never raises."""
+        try:
+            load_ray().get(self._mailbox().condemn.remote(completion), timeout=_PATIENCE)
+        except Exception:  # noqa: BLE001 - Ray raises what it likes; the orchestrator then judges by itself
+            self._handle = None
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            self._next_at = time.monotonic() + PERIOD
+            attempt = self._attempt
+            if attempt is not None:
+                self._report(attempt)
+
+    def _report(self, attempt: Attempt) -> None:
+        notice = attempt.notice()
+        if notice is None and time.monotonic() < self._beat_at:
+            return
+        self._beat_at = time.monotonic() + HEARTBEAT
+        attempt_id: AttemptId = attempt.call.attempt_id
+        try:
+            ref = self._mailbox().report.remote(attempt_id, None if notice is None else pack_notice(notice))
+            grace = load_ray().get(ref, timeout=_PATIENCE)
+        except Exception:  # noqa: BLE001 - Ray raises what it likes; what an attempt does must not depend on the mailbox
+            self._handle = None
+            self._next_at = time.monotonic() + _PATIENCE
+            if notice is not None:
+                attempt.take_back(notice)
+            return
+        if grace is not None:
+            attempt.cancel(grace)
+
+    def _mailbox(self) -> Any:
+        if self._handle is None:
+            self._handle = load_ray().get_actor(self._name, namespace=self._namespace)
+        return self._handle

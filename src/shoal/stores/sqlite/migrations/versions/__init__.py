@@ -1,0 +1,1 @@
+"""One module for each revision; revisions are numbers that rise by one."""
