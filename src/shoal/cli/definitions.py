@@ -1,114 +1,20 @@
-"""Workflows as the command line names them: a file, or the id of one.
-
-Owns the search for ids and the reading of inputs from `-i` and `--inputs`. The language itself is `shoal.language`.
-"""
+"""The inputs of a run as the command line gives them: `-i` and `--inputs`."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from shoal.errors import InvalidInputError, NotFoundError, ShoalError
-from shoal.model.ids import WORKFLOW_ID
+from shoal.errors import InvalidInputError, NotFoundError
+from shoal.language.inputs import check_inputs, parse_assignment
 from shoal.model.values import Json
 from shoal.model.workflow import Workflow
 
-_SUFFIXES = (".yaml", ".yml")
 _INPUTS_LIMIT = 10 * 1024 * 1024
 _NODE_LIMIT = 1_000_000
-
-
-class Language(Protocol):
-    """What the command line uses of the language."""
-
-    def load_file(self, path: Path) -> Workflow:
-        """Return the workflow of a file. Raises `DefinitionError`."""
-        ...
-
-    def parse_assignment(self, workflow: Workflow, text: str) -> tuple[str, Json]:
-        """Return name and value of `NAME=VALUE`. Raises `InvalidInputError`."""
-        ...
-
-    def check_inputs(self, workflow: Workflow, inputs: Mapping[str, Json]) -> dict[str, Json]:
-        """Return the inputs with defaults filled in. Raises `InvalidInputError`."""
-        ...
-
-    def schema(self) -> dict[str, Json]:
-        """Return the JSON Schema of the language."""
-        ...
-
-
-def language() -> Language:
-    """Return the language; it is loaded late, for a command such as `runs` needs none of it."""
-    return cast("Language", cast("object", importlib.import_module("shoal.language")))
-
-
-def is_file_name(text: str) -> bool:
-    """Return whether an argument names a file: by its ending, a separator in it, or because there is such a file."""
-    return text.endswith(_SUFFIXES) or "/" in text or Path(text).is_file()
-
-
-def find_workflow(text: str) -> Workflow:
-    """Return the workflow that `FILE|ID` names.
-
-    An id is looked for in `./workflows` and then in the `workflows` folders of installed agents; the first that has it wins.
-
-    Raises:
-        NotFoundError: There is no such file or id.
-        DefinitionError: The definition is wrong.
-    """
-    if is_file_name(text):
-        path = Path(text)
-        if not path.is_file():
-            raise NotFoundError(f"there is no file {text}", hint="give the path of a workflow file, or a workflow's id")
-        return language().load_file(path)
-    if WORKFLOW_ID.match(text):
-        for path in workflow_files():
-            if path.stem == text or _mentions_id(path, text):
-                workflow = _load_quietly(path, strict=path.stem == text)
-                if workflow is not None and workflow.id == text:
-                    return workflow
-    raise NotFoundError(
-        f"there is no workflow {text!r} in ./workflows or in an installed agent", hint="or give the path of its file"
-    )
-
-
-def workflow_files() -> Iterator[Path]:
-    """Yield the workflow files of `./workflows` and of installed agents, in a stable order."""
-    for folder in [Path("workflows"), *_agent_folders()]:
-        yield from sorted(p for p in folder.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
-
-
-def _agent_folders() -> Iterator[Path]:
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group="agent.entrypoint"):
-        # The spec of a top-level package is found without running any of its code.
-        spec = importlib.util.find_spec(entry.module.partition(".")[0])
-        for location in (spec.submodule_search_locations or ()) if spec else ():
-            yield Path(location) / "workflows"
-
-
-def _mentions_id(path: Path, workflow_id: str) -> bool:
-    try:
-        with path.open("rb") as file:
-            return workflow_id.encode() in file.read(_NODE_LIMIT)
-    except OSError:
-        return False
-
-
-def _load_quietly(path: Path, *, strict: bool) -> Workflow | None:
-    try:
-        return language().load_file(path)
-    except ShoalError:
-        if strict:
-            raise
-        return None
 
 
 def read_inputs(workflow: Workflow, assignments: Sequence[str], file: str | None) -> dict[str, Json]:
@@ -120,9 +26,9 @@ def read_inputs(workflow: Workflow, assignments: Sequence[str], file: str | None
     """
     inputs: dict[str, Json] = dict(_inputs_of_file(file)) if file else {}
     for text in assignments:
-        name, value = language().parse_assignment(workflow, text)
+        name, value = parse_assignment(workflow, text)
         inputs[name] = value
-    language().check_inputs(workflow, inputs)
+    check_inputs(workflow, inputs)
     return inputs
 
 

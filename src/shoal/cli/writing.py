@@ -29,15 +29,17 @@ def validate(
         shoal validate workflows/*.yaml
         shoal validate draft.yaml --json | jq '.error.problems[]'
     """
-    from shoal.cli.definitions import language
+    from shoal.language.finding import workflow_folders
+    from shoal.language.loading import load_file
 
+    folders = workflow_folders()
     problems: list[Problem] = []
     good: list[dict[str, Any]] = []
     for path in files:
         if not path.is_file():
             raise NotFoundError(f"there is no file {path}")
         try:
-            workflow = language().load_file(path)
+            workflow = load_file(path, workflows=folders)
         except DefinitionError as error:
             problems.extend(error.problems or (Problem(error.message, file=str(path)),))
         else:
@@ -62,9 +64,9 @@ def schema() -> int:
     Example:
         shoal schema > workflow.schema.json
     """
-    from shoal.cli.definitions import language
+    from shoal.language.schema import schema as language_schema
 
-    emit_json(language().schema())
+    emit_json(language_schema())
     return 0
 
 
