@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from shoal.environments.base import machine
-from shoal.environments.uv import Uv, UvFailedError, shortened
+from shoal.environments.uv import Uv, UvFailedError, shortened, without_credentials
 from shoal.errors import IndexUnavailableError, NotFoundError, ToolResolutionError
 from shoal.model.ids import Digest
 from shoal.ports import BlobStore
@@ -149,9 +149,9 @@ def _from_git(url: str, blobs: BlobStore, uv: Uv) -> tuple[bytes, str]:
     if not at or "/" not in head.partition("://")[2] or "/" in ref.partition("://")[2]:
         head, ref = address, "HEAD"
     options = dict(part.split("=", 1) for part in fragment.split("&") if "=" in part)
-    subdirectory = options.get("subdirectory", "")
+    subdirectory = unquote(options.get("subdirectory", ""))
     commit = _commit(head, ref)
-    origin = f"git+{head}@{commit}" + (f"#subdirectory={subdirectory}" if subdirectory else "")
+    origin = f"git+{without_credentials(head)}@{commit}" + (f"#{fragment}" if fragment else "")
     return _noted(origin, blobs, uv, lambda: _clone_and_build(head, commit, subdirectory, uv)), origin
 
 
