@@ -24,6 +24,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from shoal.environments.base import machine
+from shoal.environments.notes import write_whole
 from shoal.environments.uv import Uv, UvFailedError, shortened, without_credentials
 from shoal.errors import IndexUnavailableError, NotFoundError, ToolResolutionError
 from shoal.model.ids import Digest
@@ -209,10 +210,7 @@ def _noted(content: str, blobs: BlobStore, uv: Uv, build: Callable[[], bytes]) -
     except (OSError, ValueError, KeyError, NotFoundError):
         pass
     data = build()
-    note.parent.mkdir(parents=True, exist_ok=True)
-    fresh = note.with_suffix(f".{os.getpid()}.new")
-    fresh.write_text(json.dumps({"wheel": blobs.put(data)}))
-    fresh.rename(note)
+    write_whole(note, json.dumps({"wheel": blobs.put(data)}).encode())
     return data
 
 
