@@ -254,4 +254,4 @@ class StoreAgreesWithModel(RuleBasedStateMachine):
 
 
 TestStoreAgreesWithModel = StoreAgreesWithModel.TestCase
-TestStoreAgreesWithModel.settings = settings(max_examples=40, stateful_step_count=30)
+TestStoreAgreesWithModel.settings = settings(max_examples=25, stateful_step_count=30)

@@ -51,6 +51,7 @@ def test_a_journal_is_made_with_its_folder_and_opened_again(tmp_path):
 
 
 def test_commits_are_synced_and_foreign_keys_hold(path):
+    SqliteRunStore(path).close()
     connection = Connection(path)
     assert connection.pragma("synchronous") == 2
     assert connection.pragma("journal_mode") == "wal"
@@ -70,11 +71,33 @@ def test_a_database_of_something_else_is_refused_and_left_as_it_is(path):
     other.execute("CREATE TABLE recipes (name TEXT)")
     other.commit()
     other.close()
+    before = path.read_bytes()
     with pytest.raises(StoreUnavailableError, match="no journal of Shoal"):
         SqliteRunStore(path)
-    other = sqlite3.connect(path)
-    assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("recipes",)]
-    other.close()
+    assert path.read_bytes() == before
+
+
+def test_a_backup_of_a_journal_in_use_is_a_journal(path, tmp_path):
+    store = SqliteRunStore(path)
+    new = new_run()
+    run(store.create(new, owner=ONE))
+    source, target = sqlite3.connect(path), sqlite3.connect(tmp_path / "backup.db")
+    source.backup(target)
+    target.execute("PRAGMA journal_mode=DELETE")
+    source.close()
+    target.close()
+    run(store.commit([batch(new, changed("later"))]))
+    restored = SqliteRunStore(tmp_path / "backup.db")
+    assert restored._db.pragma("journal_mode") == "wal"
+    assert run(restored.steps(new.id)) == []
+    assert len(run(restored.events(new.id))) == 1
+    restored.close()
+    store.close()
+
+
+def test_a_folder_made_for_a_journal_is_for_its_user_only(tmp_path):
+    SqliteRunStore(tmp_path / "home" / "journal.db").close()
+    assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_damaged_journal_is_named_as_such(path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,10 +10,11 @@ import time
 
 import pytest
 
+from shoal import faults
 from shoal.model.ids import OwnerId, RunId
 from shoal.ports import ClaimQuery
 from shoal.stores.sqlite.store import SqliteRunStore
-from shoal.testing.records import new_run
+from shoal.testing.records import batch, changed, new_run
 
 ORPHANS = ClaimQuery(fingerprint="here")
 
@@ -129,7 +131,8 @@ def test_a_killed_owner_is_followed_at_once_and_nothing_it_was_told_of_is_lost(p
     assert asyncio.run(store.claim(OwnerId("next"), ORPHANS)) == []
     assert asyncio.run(store.run(run_id)).live
     child.send_signal(signal.SIGKILL)
-    rest, _ = child.communicate()
+    child.wait()
+    rest = child.stdout.read()
     began = time.monotonic()
     (lease,) = asyncio.run(store.claim(OwnerId("next"), ORPHANS))
     assert time.monotonic() - began < 1
@@ -139,6 +142,19 @@ def test_a_killed_owner_is_followed_at_once_and_nothing_it_was_told_of_is_lost(p
     assert len(paths) in (3 * last, 3 * last + 3), "all of a commit or nothing, and all that it was told of"
     assert paths == [f"{n}.{k}" for n in range(1, len(paths) // 3 + 1) for k in range(3)]
     store.close()
+
+
+def ended_in_a_fork(point, mode, main):
+    """Run `main` in a child process that dies at a crash point; return whether it did. A fork spares it all imports."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            faults.arm(point, mode=mode)
+            asyncio.run(main())
+        finally:
+            os._exit(0)
+    status = os.waitpid(pid, 0)[1]
+    return os.waitstatus_to_exitcode(status) == (86 if mode == "exit" else -signal.SIGKILL)
 
 
 @pytest.mark.parametrize("mode", ["exit", "kill"])
@@ -154,43 +170,36 @@ def test_a_killed_owner_is_followed_at_once_and_nothing_it_was_told_of_is_lost(p
     ],
 )
 def test_a_crash_at_any_point_leaves_all_of_a_transaction_or_nothing(path, point, mode, recorded):
-    code = (
-        "import asyncio, pathlib, sys; from shoal import faults; from shoal.testing.records import *\n"
-        "from shoal.stores.sqlite.store import SqliteRunStore\n"
-        "async def main():\n"
-        "    store = SqliteRunStore(pathlib.Path(sys.argv[1])); new = new_run(id='it')\n"
-        f"    faults.arm({point!r}, mode={mode!r})\n"
-        "    await store.create(new, owner='one'); await store.commit([batch(new, changed('a'))])\n"
-        "    await store.release('one', ['it'], park=False)\n"
-        "asyncio.run(main())"
-    )
-    child = start(code, path)
-    child.communicate()
-    assert child.returncode == (86 if mode == "exit" else -signal.SIGKILL)
+    new = new_run()
+
+    async def main():
+        store = SqliteRunStore(path)
+        await store.create(new, owner=OwnerId("first"))
+        await store.commit([batch(new, changed("a"))])
+        await store.release(OwnerId("first"), [new.id], park=False)
+
+    assert ended_in_a_fork(point, mode, main)
     store = SqliteRunStore(path)
     leases = asyncio.run(store.claim(OwnerId("next"), ORPHANS))
     if recorded is None:
         assert leases == []
     else:
-        assert [(lease.run_id, lease.epoch, lease.automatic) for lease in leases] == [("it", 2, True)]
-        assert len(asyncio.run(store.steps(RunId("it")))) == recorded
-        assert len(asyncio.run(store.events(RunId("it")))) == 1 + recorded
+        assert [(lease.run_id, lease.epoch, lease.automatic) for lease in leases] == [(new.id, 2, True)]
+        assert len(asyncio.run(store.steps(new.id))) == recorded
+        assert len(asyncio.run(store.events(new.id))) == 1 + recorded
     store.close()
 
 
 def test_a_crash_right_after_a_claim_leaves_the_run_to_the_next(path):
     store = SqliteRunStore(path)
-    new = new_run()
-    asyncio.run(store.create(new))
-    code = (
-        "import asyncio, pathlib, sys; from shoal import faults; from shoal.ports import ClaimQuery\n"
-        "from shoal.stores.sqlite.store import SqliteRunStore\n"
-        "faults.arm('claim.after')\n"
-        "asyncio.run(SqliteRunStore(pathlib.Path(sys.argv[1])).claim('one', ClaimQuery(fingerprint='here')))"
-    )
-    child = start(code, path)
-    child.communicate()
-    assert child.returncode == 86
+    asyncio.run(store.create(new_run()))
+    store.close()  # a connection must not be carried over a fork
+
+    async def main():
+        await SqliteRunStore(path).claim(OwnerId("first"), ORPHANS)
+
+    assert ended_in_a_fork("claim.after", "exit", main)
+    store = SqliteRunStore(path)
     (lease,) = asyncio.run(store.claim(OwnerId("next"), ORPHANS))
     assert (lease.epoch, lease.automatic) == (2, True)
     store.close()
