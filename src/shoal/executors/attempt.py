@@ -15,6 +15,7 @@ from typing import Final
 from shoal.errors import InternalError, RunCanceledError, StepFailedError, StepTimeoutError
 from shoal.executors.logs import LogBuffer
 from shoal.executors.masking import Mask
+from shoal.executors.surroundings import invalid_variable
 from shoal.model.attempts import AttemptCall, Completion, Failed, Notice, Outcome
 from shoal.model.run import Progress
 from shoal.ports import AttemptControl
@@ -67,6 +68,10 @@ class Attempt:
         flag = self._canceled or self.timed_out
         self._seen |= flag
         return flag
+
+    def see(self) -> None:
+        """Note that the tool was told of its flag by other ways than `control`."""
+        self._seen = True
 
     def cancel(self, grace: float) -> None:
         """Set the cancel flag; a second call may only bring the end nearer.
@@ -129,6 +134,10 @@ class Attempt:
 
     def invoke(self, invoke: Callable[[AttemptCall, AttemptControl], Outcome]) -> Outcome:
         """Carry the attempt out in this thread and return what its end means. Never raises."""
+        bad = invalid_variable(self.call.env)
+        if bad is not None:
+            failed = self.failed(f"its `env` has a variable {bad!r} that cannot be set", exception="ValueError")
+            return replace(failed, retryable=False)
         try:
             outcome = invoke(self.call, self.control)
         except SystemExit as error:

@@ -72,8 +72,17 @@ class Surroundings:
 
 
 def set_variables(variables: Mapping[str, str]) -> None:
-    """Add environment variables to this process."""
-    os.environ.update(variables)
+    """Add environment variables to this process; one that cannot be set is left out (`invalid_variable` names it)."""
+    for name, value in variables.items():
+        try:
+            os.environ[name] = value
+        except ValueError:
+            continue
+
+
+def invalid_variable(variables: Mapping[str, str]) -> str | None:
+    """Return the name of a variable that no environment can hold; None: all are well."""
+    return next((n for n, v in variables.items() if not n or "=" in n or "\0" in n or "\0" in v), None)
 
 
 def _raw() -> Mapping[Any, Any]:
