@@ -21,7 +21,7 @@ from shoal.model.run import Progress
 from shoal.ports import AttemptControl
 
 QUIET: Final = 0.2
-"""Seconds that an attempt runs before it is told of: a shorter one costs no notice, its log comes with its completion."""
+"""Seconds from an attempt's start to its first notice, and between two: a shorter one's log comes with its completion."""
 
 
 def where(call: AttemptCall) -> str:
@@ -48,6 +48,7 @@ class Attempt:
         self.started_at: Final = datetime.now(UTC)
         self._canceled = False
         self._seen = False
+        self._notice_at = self.began + QUIET
         self._told = False
         self.told = 0
         self._progress: Progress | None = None
@@ -105,14 +106,16 @@ class Attempt:
     # ------------------------------------------------------------ what it lets out
 
     def notice(self) -> Notice | None:
-        """Return what there is to tell since the last call; None: nothing, or the attempt is too young."""
-        if not self._told and time.monotonic() - self.began < QUIET:
+        """Return what there is to tell since the last one; None: nothing, or too soon after the start or the last one."""
+        now = time.monotonic()
+        if now < self._notice_at:
             return None
         logs, dropped = self.log.take()
         progress, self._progress = self._progress, None
         if self._told and progress is None and not logs and not dropped:
             return None
         started = None if self._told else self.started_at
+        self._notice_at = now + QUIET
         self._told = True
         self.told += 1
         return Notice(self.call.attempt_id, started, progress, logs, dropped)

@@ -1,10 +1,11 @@
-"""What a tool may change of its process, put back as it was: environment variables, cwd, signal handlers, streams.
+"""What a tool may change of its process, put back as it was: environment variables, cwd, signal handlers, streams, log level.
 
 Owns no isolation: what a tool changes holds for the whole process until it is put back.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -31,6 +32,7 @@ class Surroundings:
         self._cwd: Final = _cwd()
         self._streams: Final = (sys.stdin, sys.stdout, sys.stderr)
         self._umask: Final = _umask()
+        self._log_level: Final = logging.getLogger().level
         self._handlers: Final[dict[int, Any]] = (
             {number: signal.getsignal(number) for number in _SIGNALS}
             if threading.current_thread() is threading.main_thread()
@@ -48,6 +50,8 @@ class Surroundings:
         if _umask() != self._umask:
             os.umask(self._umask)
         sys.stdin, sys.stdout, sys.stderr = self._streams
+        if logging.getLogger().level != self._log_level:
+            logging.getLogger().setLevel(self._log_level)
         self._restore_handlers()
 
     def restore_variables(self) -> None:

@@ -221,15 +221,19 @@ def bound(function: Any, inputs: Any, context: Context) -> Any:
     return function, keywords
 
 
+def class_of(value: Any) -> Any:
+    """Return the exact type of a value."""
+    return type(value)  # pyright: ignore[reportUnknownVariableType]
+
+
 def has_names(value: Any) -> bool:
     """Whether a value is a mapping with strings as keys."""
-    kind: Any = type(value)
-    return issubclass(kind, dict) and all(type(k) is str for k in value)
+    return issubclass(class_of(value), dict) and all(type(k) is str for k in value)
 
 
 def check_json(value: Any, where: str) -> None:
     """Raise unless a value comes back from JSON as it is."""
-    kind: Any = type(value)
+    kind = class_of(value)
     if value is None or kind in (bool, int, str):
         return
     if kind is float and math.isfinite(value):

@@ -86,7 +86,6 @@ class _Worker:
             self._before.restore()
             self._watch.end()
             self._records.active = False
-            self._records.restore()
         packed = pack_completion(attempt.completion(outcome, node=self._node), told=attempt.told)
         self._current = None
         return packed
