@@ -1,4 +1,4 @@
-"""What `doctor` can find without the journal: interpreter, settings, folders."""
+"""What `doctor` can find without the journal: settings, interpreter, folders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from shoal import __version__
@@ -29,22 +28,26 @@ class LocalFinding:
     hint: str | None = None
 
 
-def local_findings() -> Iterator[LocalFinding]:
-    """Yield what can be said of this process and its folders; starts nothing and creates nothing."""
-    python = f"{platform.python_implementation()} {platform.python_version()} at {sys.executable}"
-    yield LocalFinding("shoal", ok=True, detail=f"{__version__}, {python}")
-    try:
-        yield LocalFinding("ray", ok=True, detail=version("ray"))
-    except PackageNotFoundError:
-        yield LocalFinding("ray", ok=False, detail="not installed", hint="install shoal again, into an environment of its own")
+def settings_finding() -> LocalFinding:
+    """Return whether the settings can be read, and which they are."""
     try:
         settings = load_settings()
     except ShoalError as error:
-        yield LocalFinding("settings", ok=False, detail=error.message, hint=error.hint)
+        return LocalFinding("settings", ok=False, detail=error.message, hint=error.hint)
+    where = settings.ray_address or "a local Ray"
+    return LocalFinding("settings", ok=True, detail=f"SHOAL_HOME {settings.home}, SHOAL_STORE {settings.store}, {where}")
+
+
+def findings_without_journal() -> Iterator[LocalFinding]:
+    """Yield what can be said of the process and its folders when the journal cannot be opened; creates nothing."""
+    yield LocalFinding("python", ok=True, detail=f"{platform.python_version()} at {sys.executable}")
+    yield LocalFinding("shoal", ok=True, detail=__version__)
+    try:
+        home = load_settings().home
+    except ShoalError:
         return
-    yield LocalFinding("settings", ok=True, detail=f"SHOAL_HOME {settings.home}, SHOAL_STORE {settings.store}")
-    yield _home(settings.home)
-    yield _space(settings.home)
+    yield _home(home)
+    yield _space(home)
 
 
 def _home(home: Path) -> LocalFinding:
@@ -60,7 +63,7 @@ def _home(home: Path) -> LocalFinding:
 
 def _space(home: Path) -> LocalFinding:
     free = shutil.disk_usage(_nearest(home)).free
-    hint = "results, logs and environments need room: `shoal prune`, or another SHOAL_HOME"
+    hint = "the journal, results and environments need room: free some, or set another SHOAL_HOME"
     return LocalFinding("disk", ok=free >= _LEAST_SPACE, detail=f"{bytes_text(free)} free", hint=hint)
 
 

@@ -5,47 +5,21 @@ Owns the search for ids and the reading of inputs from `-i` and `--inputs`. The 
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from shoal.errors import InvalidInputError, NotFoundError, ShoalError
-from shoal.model.ids import WORKFLOW_ID
+from shoal.errors import InvalidInputError, NotFoundError
 from shoal.model.values import Json
 from shoal.model.workflow import Workflow
 
 _SUFFIXES = (".yaml", ".yml")
 _INPUTS_LIMIT = 10 * 1024 * 1024
 _NODE_LIMIT = 1_000_000
-
-
-class Language(Protocol):
-    """What the command line uses of the language."""
-
-    def load_file(self, path: Path) -> Workflow:
-        """Return the workflow of a file. Raises `DefinitionError`."""
-        ...
-
-    def parse_assignment(self, workflow: Workflow, text: str) -> tuple[str, Json]:
-        """Return name and value of `NAME=VALUE`. Raises `InvalidInputError`."""
-        ...
-
-    def check_inputs(self, workflow: Workflow, inputs: Mapping[str, Json]) -> dict[str, Json]:
-        """Return the inputs with defaults filled in. Raises `InvalidInputError`."""
-        ...
-
-    def schema(self) -> dict[str, Json]:
-        """Return the JSON Schema of the language."""
-        ...
-
-
-def language() -> Language:
-    """Return the language; it is loaded late, for a command such as `runs` needs none of it."""
-    return cast("Language", cast("object", importlib.import_module("shoal.language")))
+_MOST_NAMES = 10
 
 
 def is_file_name(text: str) -> bool:
@@ -63,25 +37,36 @@ def find_workflow(text: str) -> Workflow:
         DefinitionError: The definition is wrong.
     """
     if is_file_name(text):
-        path = Path(text)
-        if not path.is_file():
-            raise NotFoundError(f"there is no file {text}", hint="give the path of a workflow file, or a workflow's id")
-        return language().load_file(path)
-    if WORKFLOW_ID.match(text):
-        for path in workflow_files():
-            if path.stem == text or _mentions_id(path, text):
-                workflow = _load_quietly(path, strict=path.stem == text)
-                if workflow is not None and workflow.id == text:
-                    return workflow
+        return load(Path(text))
+    from shoal.language.loading import index_folders
+
+    known = index_folders(workflow_folders())
+    if text in known:
+        return load(known[text])
+    names = ", ".join(sorted(known)[:_MOST_NAMES]) or "none"
     raise NotFoundError(
-        f"there is no workflow {text!r} in ./workflows or in an installed agent", hint="or give the path of its file"
+        f"there is no file and no workflow {text!r}",
+        hint=f"workflows found in ./workflows and installed agents: {names}",
     )
 
 
-def workflow_files() -> Iterator[Path]:
-    """Yield the workflow files of `./workflows` and of installed agents, in a stable order."""
-    for folder in [Path("workflows"), *_agent_folders()]:
-        yield from sorted(p for p in folder.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
+def load(path: Path) -> Workflow:
+    """Return the workflow of a file; the sub-workflows that it names by id are looked up in the usual folders.
+
+    Raises:
+        NotFoundError: There is no such file.
+        DefinitionError: The definition is wrong.
+    """
+    from shoal.language.loading import load_file
+
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path}", hint="give the path of a workflow file, or a workflow's id")
+    return load_file(path, workflows=workflow_folders())
+
+
+def workflow_folders() -> list[Path]:
+    """Return the folders in which ids are looked up: `./workflows`, then those of installed agents."""
+    return [folder for folder in (Path("workflows"), *_agent_folders()) if folder.is_dir()]
 
 
 def _agent_folders() -> Iterator[Path]:
@@ -94,36 +79,20 @@ def _agent_folders() -> Iterator[Path]:
             yield Path(location) / "workflows"
 
 
-def _mentions_id(path: Path, workflow_id: str) -> bool:
-    try:
-        with path.open("rb") as file:
-            return workflow_id.encode() in file.read(_NODE_LIMIT)
-    except OSError:
-        return False
-
-
-def _load_quietly(path: Path, *, strict: bool) -> Workflow | None:
-    try:
-        return language().load_file(path)
-    except ShoalError:
-        if strict:
-            raise
-        return None
-
-
 def read_inputs(workflow: Workflow, assignments: Sequence[str], file: str | None) -> dict[str, Json]:
-    """Return the inputs that `-i` and `--inputs` give, checked; `-i` wins over the file.
+    """Return the inputs that `-i` and `--inputs` give, checked and with defaults filled in; `-i` wins over the file.
 
     Raises:
         InvalidInputError: An input is unknown, missing or of the wrong type, or the file is not a mapping.
         NotFoundError: There is no such file.
     """
+    from shoal.language.inputs import check_inputs, parse_assignment
+
     inputs: dict[str, Json] = dict(_inputs_of_file(file)) if file else {}
     for text in assignments:
-        name, value = language().parse_assignment(workflow, text)
+        name, value = parse_assignment(workflow, text)
         inputs[name] = value
-    language().check_inputs(workflow, inputs)
-    return inputs
+    return check_inputs(workflow, inputs)
 
 
 def _inputs_of_file(name: str) -> Mapping[str, Json]:
@@ -156,13 +125,19 @@ def _text_of(name: str) -> str:
 
 
 def _yaml(name: str, text: str) -> Any:
-    from ruamel.yaml import YAML
+    from ruamel.yaml import YAML, constructor
     from ruamel.yaml.error import YAMLError
 
+    # As in a workflow, what looks like a date is a string. (The package has no types.)
+    safe: Any = constructor.SafeConstructor
+    plain: Any = type("PlainConstructor", (safe,), {})
+    plain.add_constructor("tag:yaml.org,2002:timestamp", safe.construct_yaml_str)
+    yaml: Any = YAML(typ="safe", pure=True)
+    yaml.Constructor = plain
     try:
-        return YAML(typ="safe", pure=True).load(text)  # pyright: ignore[reportUnknownMemberType]
+        return yaml.load(text)
     except (YAMLError, RecursionError, ValueError) as error:
-        first = str(error).strip().replace("\n", " ") or "nested too deeply"
+        first = " ".join(str(error).split())[:300] or "nested too deeply"
         raise InvalidInputError(f"{name}: neither JSON nor YAML: {first}") from error
 
 

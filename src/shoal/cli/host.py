@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 from shoal.cli.api import Finding, connect, daemon
-from shoal.cli.checks import LocalFinding, local_findings
+from shoal.cli.checks import LocalFinding, findings_without_journal, settings_finding
 from shoal.cli.loop import Interrupts, carry_out
 from shoal.cli.running import JsonOption
-from shoal.cli.terminal import emit, emit_json, note, one_line
+from shoal.cli.terminal import emit, emit_json, glyphs_for, note, one_line
 from shoal.config import load_settings
 from shoal.errors import ShoalError
 
@@ -94,21 +95,18 @@ def doctor(as_json: JsonOption = False) -> int:
 
 
 async def _findings() -> AsyncIterator[Finding]:
-    for finding in local_findings():
-        yield finding
+    yield settings_finding()
     try:
         async with connect() as client:
             async for finding in client.diagnose():
                 yield finding
     except ShoalError as error:
         yield LocalFinding(error.code.replace("_", " "), ok=False, detail=error.message, hint=error.hint)
+        for finding in findings_without_journal():
+            yield finding
 
 
 def _print(finding: Finding) -> None:
-    import sys
-
-    from shoal.cli.terminal import glyphs_for
-
     glyphs = glyphs_for(sys.stdout)
     sign = glyphs.pending if finding.ok is None else glyphs.succeeded if finding.ok else glyphs.failed
     emit(f"{sign} {finding.name}: {one_line(finding.detail)}")

@@ -10,7 +10,7 @@ import typer
 from shoal.cli.catalog import help_of
 from shoal.cli.running import JsonOption
 from shoal.cli.terminal import emit, emit_json
-from shoal.errors import DefinitionError, NotFoundError, Problem
+from shoal.errors import DefinitionError, Problem
 
 tools = typer.Typer(name="tools", help="The tools that steps can call.", no_args_is_help=True)
 
@@ -29,15 +29,13 @@ def validate(
         shoal validate workflows/*.yaml
         shoal validate draft.yaml --json | jq '.error.problems[]'
     """
-    from shoal.cli.definitions import language
+    from shoal.cli.definitions import load
 
     problems: list[Problem] = []
     good: list[dict[str, Any]] = []
     for path in files:
-        if not path.is_file():
-            raise NotFoundError(f"there is no file {path}")
         try:
-            workflow = language().load_file(path)
+            workflow = load(path)
         except DefinitionError as error:
             problems.extend(error.problems or (Problem(error.message, file=str(path)),))
         else:
@@ -62,9 +60,9 @@ def schema() -> int:
     Example:
         shoal schema > workflow.schema.json
     """
-    from shoal.cli.definitions import language
+    from shoal.language.schema import schema as language_schema
 
-    emit_json(language().schema())
+    emit_json(language_schema())
     return 0
 
 

@@ -46,7 +46,7 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Let time pass, and wake who has slept enough; the loop runs them afterwards."""
         self._passed += seconds
-        while self._sleepers and self._sleepers[0][0] <= self._passed + 1e-9:  # noqa: PLR2004 - rounding
+        while self._sleepers and self._sleepers[0][0] <= self._passed + 1e-9:
             future = heapq.heappop(self._sleepers)[2]
             if not future.done():
                 future.set_result(None)

@@ -4,8 +4,7 @@ import sys
 
 from cli_world import World, install, views
 
-from conftest import FakeLanguage
-from shoal.cli import definitions, main
+from shoal.cli import main
 
 world = World()
 match sys.argv[1]:
@@ -23,7 +22,6 @@ match sys.argv[1]:
     case "ends":
         pass
 install(world)
-definitions.language = FakeLanguage
 status = main(sys.argv[2:])
 if ("closed", (), {}) in world.calls:
     sys.stderr.write("the client was closed\n")

@@ -33,9 +33,8 @@ def test_nothing_heavy_is_loaded(tmp_path, args):
     assert [name for name in HEAVY if name in modules] == []
 
 
-def test_a_command_that_only_reads_a_file_loads_no_rich_and_no_event_loop(tmp_path):
+def test_a_command_that_only_reads_a_file_loads_no_rich(tmp_path):
     file = tmp_path / "answer.yaml"
     file.write_text(ANSWER)
     _, modules = loaded("validate", str(file))
     assert "rich" not in modules
-    assert "asyncio" not in modules

@@ -184,6 +184,7 @@ def test_doctor_finds_that_the_journal_cannot_be_opened(world, shoal, home):
 def test_doctor_finds_a_home_that_is_a_file(world, shoal, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SHOAL_HOME", str(tmp_path / "file"))
+    world.raises["connect"] = StoreUnavailableError("not a folder")
     status, out, _ = shoal("doctor")
     assert status == 3
     assert "no folder" in out
