@@ -206,8 +206,8 @@ def graph(
         shoal graph answer.yaml
         shoal graph 01jd9x2m4k --format svg -o run.svg
     """
-    from shoal.cli.definitions import find_workflow, is_file_name
     from shoal.cli.graph import draw
+    from shoal.language.finding import find_workflow, is_file_name
 
     if is_file_name(subject):
         return _write_graph(draw(find_workflow(subject), (), form.value), output)

@@ -58,7 +58,8 @@ def run(
         shoal run nightly.yaml --run-id nightly-2026-11-23     (safe to repeat)
         shoal run long.yaml --detach && shoal runs
     """
-    from shoal.cli.definitions import find_workflow, read_inputs
+    from shoal.cli.inputs import read_inputs
+    from shoal.language.finding import find_workflow
 
     if run_id is not None and not RUN_ID.match(run_id):
         raise InvalidInputError(

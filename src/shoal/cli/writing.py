@@ -10,7 +10,7 @@ import typer
 from shoal.cli.catalog import help_of
 from shoal.cli.running import JsonOption
 from shoal.cli.terminal import emit, emit_json
-from shoal.errors import DefinitionError, Problem
+from shoal.errors import DefinitionError, NotFoundError, Problem
 
 tools = typer.Typer(name="tools", help="The tools that steps can call.", no_args_is_help=True)
 
@@ -29,13 +29,17 @@ def validate(
         shoal validate workflows/*.yaml
         shoal validate draft.yaml --json | jq '.error.problems[]'
     """
-    from shoal.cli.definitions import load
+    from shoal.language.finding import workflow_folders
+    from shoal.language.loading import load_file
 
+    folders = workflow_folders()
     problems: list[Problem] = []
     good: list[dict[str, Any]] = []
     for path in files:
+        if not path.is_file():
+            raise NotFoundError(f"there is no file {path}")
         try:
-            workflow = load(path)
+            workflow = load_file(path, workflows=folders)
         except DefinitionError as error:
             problems.extend(error.problems or (Problem(error.message, file=str(path)),))
         else:

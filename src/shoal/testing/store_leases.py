@@ -19,6 +19,7 @@ from shoal.model.run import (
     InboxHandled,
     NewRun,
     Noted,
+    ParkCommand,
     ResumeCommand,
     RunChanged,
     RunEnded,
@@ -218,7 +219,7 @@ class InboxCases:
         one, two = new_run(), new_run()
         await store.create(one, owner=ONE)
         await store.create(two, owner=ONE)
-        commands = (SignalCommand("go", {"x": [1, "ü"]}), CancelCommand(), ResumeCommand(accept_tool_change=True))
+        commands = (SignalCommand("go", {"x": [1, "ü"]}), ParkCommand(), ResumeCommand(accept_tool_change=True))
         entries = [await other.post(one.id, command) for command in commands]
         last = await other.post(two.id, SignalCommand("go"))
         assert [entry.command for entry in entries] == list(commands)

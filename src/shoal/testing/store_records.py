@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -70,6 +71,13 @@ class CommitCases:
         assert (lease.run_id, lease.owner, lease.epoch, lease.automatic) == (new.id, OWNER, 1, False)
         assert lease.expires_at == store.now() + LEASE_TTL
         assert record.live
+
+    @in_loop
+    async def test_a_run_created_with_locks_is_pinned_to_them(self, store: RunStore) -> None:
+        new = dataclasses.replace(new_run(), locks=(LOCK,))
+        assert (await store.create(new))[0].locks == (LOCK,)
+        assert await store.referenced_blobs() == {"a" * 64, "b" * 64}
+        assert (await store.create(new_run()))[0].locks is None
 
     @in_loop
     async def test_an_id_that_is_taken_is_refused_and_nothing_changes(self, store: RunStore) -> None:
@@ -248,7 +256,7 @@ class ReadingCases:
     """What the reading methods return."""
 
     @in_loop
-    async def test_a_snapshot_has_no_rows_of_ended_items_but_their_statuses(self, store: RunStore) -> None:
+    async def test_a_snapshot_has_only_the_statuses_of_items_that_are_done_with(self, store: RunStore) -> None:
         new = new_run()
         await store.create(new, owner=OWNER)
         changes = [
@@ -263,7 +271,7 @@ class ReadingCases:
         await store.commit([batch(new, *changes)])
         entry = await store.post(new.id, SignalCommand("go", {"x": 1}))
         found = await store.snapshot(new.id)
-        assert [s.path for s in found.steps] == ["loop", "loop[1]"]
+        assert [s.path for s in found.steps] == ["loop", "loop[1]", "loop[3]"]
         succeeded, failed, skipped = StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED
         assert found.ended_items == {"loop": {0: succeeded, 3: failed}, "a/7": {0: skipped}}
         assert [a.path for a in found.attempts] == ["loop[1]"]
@@ -271,18 +279,18 @@ class ReadingCases:
         assert [s.path for s in await store.steps(new.id, items=False)] == ["loop"]
 
     @in_loop
-    async def test_item_values_come_by_index_whatever_the_order_they_were_recorded_in(self, store: RunStore) -> None:
+    async def test_item_results_come_by_index_whatever_the_order_they_were_recorded_in(self, store: RunStore) -> None:
         new = new_run()
         await store.create(new, owner=OWNER)
         count = 1203
         items = [changed(f"loop[{i}]", result={"out": json_value(i)}) for i in reversed(range(count)) if i != 7]
         others = [changed("loop[7]", StepStatus.FAILED), changed("loop"), changed("loop2[0]"), changed("loop/1[0]")]
         await store.commit([batch(new, *items, *others)])
-        found = [entry async for entry in store.item_values(new.id, StepPath("loop"), "out")]
+        found = [entry async for entry in store.item_results(new.id, StepPath("loop"))]
         assert [index for index, _, _ in found] == list(range(count))
         assert found[7] == (7, StepStatus.FAILED, None)
-        assert found[count - 1] == (count - 1, StepStatus.SUCCEEDED, json_value(count - 1))
-        assert [entry async for entry in store.item_values(new.id, StepPath("none"), "out")] == []
+        assert found[count - 1] == (count - 1, StepStatus.SUCCEEDED, {"out": json_value(count - 1)})
+        assert [entry async for entry in store.item_results(new.id, StepPath("none"))] == []
 
     @in_loop
     async def test_runs_come_newest_first_by_status_workflow_and_page(self, store: RunStore) -> None:

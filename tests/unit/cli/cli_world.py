@@ -254,3 +254,18 @@ def install(world):
 
 def json_value(value):
     return encode(value, lambda data: None)
+
+
+ANSWER = """\
+id: answer
+inputs:
+  - {name: question, type: string, default: "six by nine"}
+  - {name: count, type: integer, default: 1}
+steps:
+  - name: answer
+    tool: return_answer_tool@0.1.2
+    inputs:
+      - {name: answer, value: "{{inputs.question}}"}
+outputs:
+  - {name: answer, value: "{{steps.answer.outputs.result}}"}
+"""

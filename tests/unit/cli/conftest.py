@@ -3,23 +3,9 @@
 import sys
 
 import pytest
-from cli_world import World, install
+from cli_world import ANSWER, World, install
 
 from shoal.cli import main
-
-ANSWER = """\
-id: answer
-inputs:
-  - {name: question, type: string, default: "six by nine"}
-  - {name: count, type: integer, default: 1}
-steps:
-  - name: answer
-    tool: return_answer_tool@0.1.2
-    inputs:
-      - {name: answer, value: "{{inputs.question}}"}
-outputs:
-  - {name: answer, value: "{{steps.answer.outputs.result}}"}
-"""
 
 
 @pytest.fixture

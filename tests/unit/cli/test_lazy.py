@@ -5,8 +5,7 @@ import subprocess
 import sys
 
 import pytest
-
-from conftest import ANSWER
+from cli_world import ANSWER
 
 HEAVY = ["ray", "libp2p", "a2a", "mcp", "sqlalchemy", "alembic", "pydantic_settings", "shoal.client", "shoal.bootstrap"]
 DRIVER = """

@@ -1,82 +1,20 @@
-"""Workflows as the command line names them: a file, or the id of one.
-
-Owns the search for ids and the reading of inputs from `-i` and `--inputs`. The language itself is `shoal.language`.
-"""
+"""The inputs of a run as the command line gives them: `-i` and `--inputs`."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from shoal.errors import InvalidInputError, NotFoundError
+from shoal.language.inputs import check_inputs, parse_assignment
 from shoal.model.values import Json
 from shoal.model.workflow import Workflow
 
-_SUFFIXES = (".yaml", ".yml")
 _INPUTS_LIMIT = 10 * 1024 * 1024
 _NODE_LIMIT = 1_000_000
-_MOST_NAMES = 10
-
-
-def is_file_name(text: str) -> bool:
-    """Return whether an argument names a file: by its ending, a separator in it, or because there is such a file."""
-    return text.endswith(_SUFFIXES) or "/" in text or Path(text).is_file()
-
-
-def find_workflow(text: str) -> Workflow:
-    """Return the workflow that `FILE|ID` names.
-
-    An id is looked for in `./workflows` and then in the `workflows` folders of installed agents; the first that has it wins.
-
-    Raises:
-        NotFoundError: There is no such file or id.
-        DefinitionError: The definition is wrong.
-    """
-    if is_file_name(text):
-        return load(Path(text))
-    from shoal.language.loading import index_folders
-
-    known = index_folders(workflow_folders())
-    if text in known:
-        return load(known[text])
-    names = ", ".join(sorted(known)[:_MOST_NAMES]) or "none"
-    raise NotFoundError(
-        f"there is no file and no workflow {text!r}",
-        hint=f"workflows found in ./workflows and installed agents: {names}",
-    )
-
-
-def load(path: Path) -> Workflow:
-    """Return the workflow of a file; the sub-workflows that it names by id are looked up in the usual folders.
-
-    Raises:
-        NotFoundError: There is no such file.
-        DefinitionError: The definition is wrong.
-    """
-    from shoal.language.loading import load_file
-
-    if not path.is_file():
-        raise NotFoundError(f"there is no file {path}", hint="give the path of a workflow file, or a workflow's id")
-    return load_file(path, workflows=workflow_folders())
-
-
-def workflow_folders() -> list[Path]:
-    """Return the folders in which ids are looked up: `./workflows`, then those of installed agents."""
-    return [folder for folder in (Path("workflows"), *_agent_folders()) if folder.is_dir()]
-
-
-def _agent_folders() -> Iterator[Path]:
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group="agent.entrypoint"):
-        # The spec of a top-level package is found without running any of its code.
-        spec = importlib.util.find_spec(entry.module.partition(".")[0])
-        for location in (spec.submodule_search_locations or ()) if spec else ():
-            yield Path(location) / "workflows"
 
 
 def read_inputs(workflow: Workflow, assignments: Sequence[str], file: str | None) -> dict[str, Json]:
@@ -86,8 +24,6 @@ def read_inputs(workflow: Workflow, assignments: Sequence[str], file: str | None
         InvalidInputError: An input is unknown, missing or of the wrong type, or the file is not a mapping.
         NotFoundError: There is no such file.
     """
-    from shoal.language.inputs import check_inputs, parse_assignment
-
     inputs: dict[str, Json] = dict(_inputs_of_file(file)) if file else {}
     for text in assignments:
         name, value = parse_assignment(workflow, text)

@@ -1,15 +1,17 @@
 """Workflows by file and id, and inputs from files."""
 
 import pytest
+from cli_world import ANSWER
 
-from conftest import ANSWER
-from shoal.cli.definitions import find_workflow, is_file_name, load, read_inputs
+from shoal.cli.inputs import read_inputs
 from shoal.errors import DefinitionError, InvalidInputError, NotFoundError
+from shoal.language.finding import find_workflow, is_file_name
+from shoal.language.loading import load_file
 
 
 @pytest.fixture
 def answer(answer_file):
-    return load(answer_file)
+    return load_file(answer_file)
 
 
 def test_a_name_with_an_ending_a_separator_or_a_file_behind_it_is_a_file(answer_file):
