@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shoal.cli.api import Begin, Client, RunHandle, connect
+from shoal.cli.api import connect
 from shoal.cli.loop import Interrupts, carry_out
 from shoal.cli.terminal import emit, emit_json
 from shoal.errors import InvalidInputError
 from shoal.model.ids import RUN_ID, new_run_id
 from shoal.model.values import Json
 from shoal.model.workflow import Workflow
+
+if TYPE_CHECKING:
+    from shoal.cli.api import Begin
+    from shoal.client import Client, RunHandle
 
 RunArgument = Annotated[str, typer.Argument(metavar="ID", help="A run id, as `shoal runs` lists them.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
