@@ -510,8 +510,10 @@ def _translate(error: BaseException) -> CelError:
         case IndexError():
             return CelError(text[:200])
         case TypeError():
-            hint = "convert with double(x), int(x) or string(x)"
-            return CelError(text.split(". ", maxsplit=1)[0].split(": the operation", maxsplit=1)[0][:200], hint=hint)
+            text = text.split(". ")[0]
+            if "No such overload" in text:
+                text = "an operation does not go with the types of these values"
+            return CelError(text[:200], hint="convert with double(x), int(x) or string(x)")
         case RecursionError():
             return CelError("the value is nested too deeply")
         case _:
