@@ -510,7 +510,7 @@ def _translate(error: BaseException) -> CelError:
         case IndexError():
             return CelError(text[:200])
         case TypeError():
-            text = text.split(". ")[0]
+            text = text.split(". ", maxsplit=1)[0]
             if "No such overload" in text:
                 text = "an operation does not go with the types of these values"
             return CelError(text[:200], hint="convert with double(x), int(x) or string(x)")

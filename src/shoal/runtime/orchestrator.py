@@ -43,6 +43,7 @@ from shoal.model.attempts import AttemptCall, Completion, Failed, Notice
 from shoal.model.ids import AttemptId, OwnerId, RunId, StepPath
 from shoal.model.run import (
     CancelCommand,
+    CancelRecorded,
     InboxEntry,
     InboxHandled,
     Lease,
@@ -363,6 +364,8 @@ class Orchestrator:
                 crash_point("end.before_commit")
             for refused in await self._a.store.commit(batches):
                 self._drop(self._runs.get(refused))
+            if any(isinstance(change, CancelRecorded) for batch in batches for change in batch.changes):
+                crash_point("cancel.recorded")
         calls: list[AttemptCall] = []
         for run, wanted in effects:
             for effect in wanted:
@@ -432,7 +435,6 @@ class Orchestrator:
             case Dispatch():
                 self._dispatch(run, effect, calls)
             case CancelAttempts(attempts=attempts):
-                crash_point("cancel.recorded")
                 self._cancel_attempts(run, attempts, CANCEL_GRACE)
             case SetTimer(path=path, at=at, kind=kind):
                 self._timers.call_at(at, lambda: self._post(lambda: self._timer(run, path, kind), run))
