@@ -430,8 +430,10 @@ def weigh(value: object) -> int:
         if isinstance(node, str):
             total += len(node) >> 5
         elif isinstance(node, list):
+            total += 2
             stack.extend(cast("list[object]", node))
         elif isinstance(node, dict):
+            total += 2
             entries = cast("dict[str, object]", node)
             total += 3 * len(entries)
             stack.extend(entries.values())
@@ -510,7 +512,7 @@ def _translate(error: BaseException) -> CelError:
         case IndexError():
             return CelError(text[:200])
         case TypeError():
-            text = text.split(". ")[0]
+            text = text.split(". ", maxsplit=1)[0]
             if "No such overload" in text:
                 text = "an operation does not go with the types of these values"
             return CelError(text[:200], hint="convert with double(x), int(x) or string(x)")

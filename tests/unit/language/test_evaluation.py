@@ -15,8 +15,12 @@ from shoal.model.workflow import Constant, Expression, Recorded
 
 
 def test_whole_references_keep_their_value_and_are_not_loaded(scope):
-    made = materialize_all(step("{name: s, tool: t, inputs: {a: '{{ inputs.n }}', b: ['{{ steps.py.outputs.k }}']}}").inputs, scope)
-    assert made == Arguments({"a": None, "b": [None]}, ((("a",), value(5)), (("b", 0), scope.found["steps", "py", "outputs", "k"])))
+    made = materialize_all(
+        step("{name: s, tool: t, inputs: {a: '{{ inputs.n }}', b: ['{{ steps.py.outputs.k }}']}}").inputs, scope
+    )
+    assert made == Arguments(
+        {"a": None, "b": [None]}, ((("a",), value(5)), (("b", 0), scope.found["steps", "py", "outputs", "k"]))
+    )
     assert scope.loaded == []
 
 
@@ -34,11 +38,15 @@ def test_secrets_stay_names(scope):
 
 
 def test_parts_of_a_text_become_strings(scope):
-    text = template("{{ inputs.t }}|{{ inputs.n }}|{{ inputs.xs }}|{{ inputs.o.e }}|{{ steps.skipped.outputs.k }}|{{ true }}|{{ 1.5 }}")
+    text = template(
+        "{{ inputs.t }}|{{ inputs.n }}|{{ inputs.xs }}|{{ inputs.o.e }}|{{ steps.skipped.outputs.k }}|{{ true }}|{{ 1.5 }}"
+    )
     assert materialize(text, scope) == Arguments("text|5|[1,2,3,4]|{}|null|true|1.5")
 
 
-@pytest.mark.parametrize("text", ["{{ secrets.X }}", "${HOME}", "$(id)", '{"a": 1}', "[1]", "true", "{{ 1 + 1 }}", "{% x %}", "null", "}}"])
+@pytest.mark.parametrize(
+    "text", ["{{ secrets.X }}", "${HOME}", "$(id)", '{"a": 1}', "[1]", "true", "{{ 1 + 1 }}", "{% x %}", "null", "}}"]
+)
 def test_a_result_is_never_evaluated_again(text):
     scope = MappingScope({("inputs", "t"): value(text), ("inputs", "o"): value({"s": text})})
     assert materialize(template("{{ inputs.o.s }}"), scope) == Arguments(text)
@@ -114,7 +122,13 @@ def test_integers_and_floats_and_booleans_keep_their_types(scope):
 
 
 def test_conditions(scope):
-    for text, holds in (("inputs.n == 5", True), ("'{{ inputs.n < 5 }}'", False), ("true", True), ("failure()", False), ("success()", True)):
+    for text, holds in (
+        ("inputs.n == 5", True),
+        ("'{{ inputs.n < 5 }}'", False),
+        ("true", True),
+        ("failure()", False),
+        ("success()", True),
+    ):
         assert evaluate_condition(step(f"{{name: s, tool: t, if: {text}}}").condition, scope) is holds
     scope.failed = True
     for text, holds in (("failure()", True), ("success() || inputs.n == 5", True), ("success()", False), ("always()", True)):
@@ -187,7 +201,7 @@ def test_the_worst_is_bounded(source, data):
     try:
         _cel.Evaluation().run(program, {"_0": data})
     except _cel.CelError as error:
-        assert "too much work" in error.message or "elements" in error.message
+        assert "too much work" in error.message or "elements" in error.message  # noqa: PT017
     assert time.perf_counter() - start < 5  # under a second on a quiet machine
 
 

@@ -26,7 +26,11 @@ def whole(block: str) -> str:
         block = "steps:\n" + block
     if not re.search(r"^steps:", block, re.MULTILINE):
         block += "steps: [{name: only, tool: t}]\n"
-    return re.sub(r"^inputs:.*\n", "", HEAD, flags=re.MULTILINE) + block if re.search(r"^inputs:", block, re.MULTILINE) else HEAD + block
+    return (
+        re.sub(r"^inputs:.*\n", "", HEAD, flags=re.MULTILINE) + block
+        if re.search(r"^inputs:", block, re.MULTILINE)
+        else HEAD + block
+    )
 
 
 def test_there_are_examples():

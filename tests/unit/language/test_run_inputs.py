@@ -72,7 +72,9 @@ def test_assignments(text, value):
     assert parse_assignment(FLOW, text) == value
 
 
-@pytest.mark.parametrize(("text", "words"), [("text", "assigns nothing"), ("=x", "assigns nothing"), ("tekst=x", "did you mean 'text'")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("text", "assigns nothing"), ("=x", "assigns nothing"), ("tekst=x", "did you mean 'text'")]
+)
 def test_bad_assignments(text, words):
     with pytest.raises(InvalidInputError, match=words):
         parse_assignment(FLOW, text)

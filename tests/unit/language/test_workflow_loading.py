@@ -124,7 +124,12 @@ def test_every_key_arrives():
     assert a.concurrency == 3
     assert dict(a.env) == {"P": Text((Reference(("inputs", "x"), (), "inputs.x"),)), "Q": Constant("true")}
     assert (a.resources.memory, a.resources.custom) == (512 * 1024 * 1024, (("tpu", 2.0),))
-    assert (a.retry.maximum, a.retry.multiplier, a.retry.jitter, a.retry.on) == (timedelta(minutes=1), 3, False, ("ValueError", "timeout"))
+    assert (a.retry.maximum, a.retry.multiplier, a.retry.jitter, a.retry.on) == (
+        timedelta(minutes=1),
+        3,
+        False,
+        ("ValueError", "timeout"),
+    )
     assert (a.timeout, a.deadline) == (timedelta(seconds=90), timedelta(seconds=5405))
     assert (a.on_error, a.checkpoint) == (OnError.CONTINUE, False)
     assert isinstance(found["w"].action, WaitSignal)
@@ -231,7 +236,9 @@ def test_continuation_names_no_other_workflow():
 
 
 def test_continuation_is_a_workflow():
-    made = load_mapping({"id": "c", "inputs": {"n": {}}, "steps": [{"name": "a", "tool": "t", "inputs": {"x": "{{ inputs.n }}"}}]})
+    made = load_mapping(
+        {"id": "c", "inputs": {"n": {}}, "steps": [{"name": "a", "tool": "t", "inputs": {"x": "{{ inputs.n }}"}}]}
+    )
     assert made.steps[0].inputs == (("x", Reference(("inputs", "n"), (), "inputs.n")),)
     assert made.base_dir is None
 
@@ -256,7 +263,9 @@ def test_tool_references(text, kind, name, version, url):
     assert (found.kind, found.name, found.version, found.url, found.text) == (kind, name, version, url, text)
 
 
-@pytest.mark.parametrize("text", ["", "a b", "a==1", "a>=1", "a[x]", "a:b:c", "mod:", ":fn", "a@", "-a", "x @ http://h", "a;b", "a/b", "x" * 501])
+@pytest.mark.parametrize(
+    "text", ["", "a b", "a==1", "a>=1", "a[x]", "a:b:c", "mod:", ":fn", "a@", "-a", "x @ http://h", "a;b", "a/b", "x" * 501]
+)
 def test_what_is_no_tool_reference(text):
     with pytest.raises(DefinitionError):
         parse_tool(text)
@@ -264,19 +273,34 @@ def test_what_is_no_tool_reference(text):
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [(90, 90), (0.5, 0.5), ("90", 90), ("1h30m5s", 5405), ("2d", 172800), ("250ms", 0.25), ("1w", 604800), ("1.5s", 1.5), (0, 0)],
+    [
+        (90, 90),
+        (0.5, 0.5),
+        ("90", 90),
+        ("1h30m5s", 5405),
+        ("2d", 172800),
+        ("250ms", 0.25),
+        ("1w", 604800),
+        ("1.5s", 1.5),
+        (0, 0),
+    ],
 )
 def test_durations(text, seconds):
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", [-1, True, None, "", "1:30", "5 minutes", "1h 30m", "-5s", "1e400", 1e300, float("nan"), "9" * 50, [], "s", "30m1h"])
+@pytest.mark.parametrize(
+    "text", [-1, True, None, "", "1:30", "5 minutes", "1h 30m", "-5s", "1e400", 1e300, float("nan"), "9" * 50, [], "s", "30m1h"]
+)
 def test_what_is_no_duration(text):
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
 
 
-@pytest.mark.parametrize(("text", "size"), [(1024, 1024), ("512MiB", 536870912), ("2G", 2_000_000_000), ("1.5Gi", 1610612736), ("100kB", 100_000), ("7", 7)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [(1024, 1024), ("512MiB", 536870912), ("2G", 2_000_000_000), ("1.5Gi", 1610612736), ("100kB", 100_000), ("7", 7)],
+)
 def test_sizes(text, size):
     assert parse_size(text) == size
 
@@ -299,7 +323,9 @@ def test_ids_are_kebab_case(word):
 
 @pytest.mark.parametrize("key", ["queue: q", "expose: true", "schedule: daily", "on_start: true", "on_failure: []"])
 def test_keys_of_later_versions_are_named_as_such(key):
-    assert [m for _, _, m, _ in problems(f"id: w\n{key}\nsteps: [{{name: a, tool: t}}]")] == [f"{key.split(':')[0]!r} is not in this version"]
+    assert [m for _, _, m, _ in problems(f"id: w\n{key}\nsteps: [{{name: a, tool: t}}]")] == [
+        f"{key.split(':')[0]!r} is not in this version"
+    ]
 
 
 def test_problems_are_capped():
