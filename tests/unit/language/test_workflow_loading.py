@@ -338,3 +338,16 @@ def test_problems_are_capped():
 def test_defaults_refer_to_no_steps():
     text = "id: w\ndefaults: {env: {A: '{{ steps.a.outputs.x }}'}}\nsteps: [{name: a, tool: t}]"
     assert "`defaults` may refer to inputs" in problems(text)[0][2]
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ("[{name: a, tool: t, needs: [a]}]", ["step 'a' waits for itself"]),
+        ("[{name: a, tool: t}, {name: a, tool: t}]", ["two steps are called 'a'"]),
+        ("[{name: a, tool: t}, {name: b, tool: t, needs: [c]}]", ["there is no step 'c'"]),
+        ("[{name: a, tool: t, needs: [b]}, {name: b, tool: t}]", ["steps wait for each other: a -> b -> a"]),
+    ],
+)
+def test_one_mistake_is_one_problem(steps, told):
+    assert [m for _, _, m, _ in problems(f"id: w\nsteps: {steps}")] == told
