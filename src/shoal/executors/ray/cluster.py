@@ -107,7 +107,6 @@ def _start(num_cpus: float | None) -> RayConnection:
             num_cpus=num_cpus or os.cpu_count(),
             include_dashboard=False,
             _temp_dir=str(folder),
-            _node_ip_address=_LOOPBACK,
         )
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
