@@ -9,6 +9,7 @@ import ctypes
 import io
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -101,6 +102,12 @@ def wait(
             return "partial"
         time.sleep(0.01)
     return "done"
+
+
+def hog(_control: AttemptControl, _call: AttemptCall, mark: str) -> None:
+    """Hold the interpreter's lock for hours: no other thread of the process runs."""
+    Path(mark).write_text(str(os.getpid()))
+    re.match(r"(a+)+$", "a" * 60 + "b")
 
 
 def grow(_control: AttemptControl, _call: AttemptCall, size: int, seconds: float) -> int:
