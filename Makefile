@@ -36,6 +36,15 @@ format: $(STAMP) ## Format and mend what can be mended
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+demo: $(STAMP)   ## Report on this source tree: the workflow of examples/repo_report, on Ray
+	@start=$$(date +%s); \
+	SHOAL_HOME="$${SHOAL_HOME:-$(CURDIR)/.demo/home}" $(BIN)/shoal run \
+	  examples/repo_report/repo_report/workflows/report.yaml -i path="$(CURDIR)" -i out="$(CURDIR)/.demo" && \
+	echo "The report is .demo/report.md. It took $$(( $$(date +%s) - start )) s; run it again to see the environments reused."
+
+docs: $(STAMP)   ## Build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lock: $(STAMP)   ## Resolve the dependencies anew into requirements/
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/dev.txt

@@ -345,7 +345,8 @@ class ToolInvoker(Protocol):
         """Load the tool, decode and check its inputs, call it, encode what it returns.
 
         Never raises but `SystemExit` and `KeyboardInterrupt` of the tool's own: everything else is a `Failed`. Blobs it
-        names are durable. Changes of cwd, environment variables and signal handlers are the caller's to undo.
+        names are durable. The caller has set the environment variables of the call; what the tool changes of them, of cwd
+        and of signal handlers is the caller's to undo.
         """
         ...
 

@@ -17,9 +17,10 @@ from shoal.model.values import Json
 
 
 def cancel(run_id: RunArgument) -> int:
-    """Cancel a run: nothing new starts, and what runs is stopped for real.
+    """Cancel a run.
 
-    Returns as soon as the cancel is recorded; it survives a crash. `shoal show ID` tells when the run has ended.
+    Nothing new starts, and what runs is stopped for real. Returns as soon as the cancel is recorded; it survives a
+    crash. `shoal show ID` tells when the run has ended.
 
     Example:
         shoal cancel 01jd9x2m4k
@@ -77,9 +78,10 @@ def delete(
     run_id: RunArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
-    """Delete a run that nobody drives, with its sub-workflows, results and logs.
+    """Delete a run.
 
-    Asks first when a person is there to answer. Blobs that no other run uses go with the next `shoal prune`.
+    Its sub-workflows, results and logs go with it. A run that somebody drives is refused (exit 4). Asks first when a
+    person is there to answer. Blobs that no other run uses go with the next `shoal prune`.
 
     Example:
         shoal delete 01jd9x2m4k --yes
@@ -108,7 +110,10 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted; delete nothing.")] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Delete old runs that have ended, and blobs and environments that nothing uses any more.
+    """Delete old runs and what nothing uses any more.
+
+    Runs that have ended go by age and number, then blobs that no run names. The ids of the runs go to
+    stdout, a summary to stderr. Blobs younger than 24 hours stay.
 
     Examples:
         shoal prune --older-than 30d --keep 10 --dry-run
@@ -129,17 +134,13 @@ def prune(
                     "runs": list(report.runs),
                     "blobs": report.blobs,
                     "bytes": report.bytes,
-                    "environments": report.environments,
                 }
             )
             return 0
         for pruned in report.runs:
             emit(pruned)
         verb = "would be deleted" if dry_run else "deleted"
-        note(
-            f"{len(report.runs)} runs, {report.blobs} blobs ({bytes_text(report.bytes)}) "
-            f"and {report.environments} environments {verb}"
-        )
+        note(f"{len(report.runs)} runs and {report.blobs} blobs ({bytes_text(report.bytes)}) {verb}")
         return 0
 
     return carry_out(work)

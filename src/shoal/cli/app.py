@@ -5,38 +5,17 @@ Owns the list of commands and the entry point. What a command does is in the mod
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from shoal import __version__
 from shoal.cli import acting, host, looking, running, writing
+from shoal.cli.catalog import Commands, help_of
 from shoal.cli.failures import INTERRUPTED, report
 from shoal.cli.terminal import ReaderGoneError, emit, emit_json, note, prepare
-from shoal.errors import UnsupportedError
-
-NOT_YET = frozenset({"serve", "token", "schedules", "card", "peers", "handoff", "fork", "new"})
-"""Commands that are spoken for, and that this version does not have."""
-
-NOT_YET_OF = {"tools": frozenset({"lock", "envs"})}
-
-
-class Commands(TyperGroup):
-    """A group that answers for the commands to come."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that the arguments name; refuse those that this version does not have."""
-        to_come = NOT_YET if ctx.parent is None else NOT_YET_OF.get(self.name or "", frozenset[str]())
-        if args and args[0] in to_come:
-            raise UnsupportedError(
-                f"`{ctx.command_path} {args[0]}` is not in this version ({__version__})",
-                hint=f"`{ctx.command_path} --help` lists what there is",
-            )
-        return super().resolve_command(ctx, args)
 
 
 def _version(wanted: bool) -> None:
@@ -49,7 +28,7 @@ app = typer.Typer(
     cls=Commands,
     name="shoal",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -73,20 +52,9 @@ def shoal(
     """
 
 
-def _help_of(command: Callable[..., object]) -> str:
-    """Return a command's docstring with its paragraphs as one line each, to be wrapped to the terminal, and no markup."""
-    lines: list[str] = []
-    for line in inspect.cleandoc(command.__doc__ or "").splitlines():
-        if lines and line and lines[-1] and not line.startswith(" "):
-            lines[-1] += " " + line
-        else:
-            lines.append(line)
-    return "\n".join(lines).replace("[", "\\[")
-
-
 def _add(panel: str, *commands: Callable[..., int]) -> None:
     for command in commands:
-        app.command(rich_help_panel=panel, help=_help_of(command))(command)
+        app.command(rich_help_panel=panel, help=help_of(command))(command)
 
 
 _add("Run", running.run, running.resume, running.retry, acting.cancel, acting.signal)
@@ -96,7 +64,7 @@ _add("Write", writing.validate, writing.schema)
 app.add_typer(writing.tools, rich_help_panel="Write", cls=Commands)
 _add("This machine", host.up, host.down, host.doctor)
 
-app.callback(help=_help_of(shoal))(shoal)
+app.callback(help=help_of(shoal))(shoal)
 
 
 def main(args: Sequence[str] | None = None) -> int:

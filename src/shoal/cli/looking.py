@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shoal.cli.api import Client, RunView, connect
+from shoal.cli.api import connect
 from shoal.cli.loop import Interrupts, carry_out
 from shoal.cli.running import JsonOption, RunArgument
 from shoal.cli.terminal import emit, emit_json
@@ -18,6 +18,9 @@ from shoal.model.events import Event
 from shoal.model.ids import WorkflowId
 from shoal.model.run import RunStatus
 from shoal.ports import LogChunk, RunQuery
+
+if TYPE_CHECKING:
+    from shoal.client import Client, RunView
 
 _EVENTS_SHOWN = 20
 
@@ -198,16 +201,16 @@ def graph(
     form: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.MERMAID,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")] = None,
 ) -> int:
-    """Draw a workflow as Mermaid, DOT or SVG; of a run, with the status of every step.
+    """Draw a workflow or a run as Mermaid, DOT or SVG.
 
-    Drawn to stdout unless a file is named; no Graphviz is needed for SVG.
+    Of a run with the status of every step. Drawn to stdout unless a file is named; no Graphviz is needed for SVG.
 
     Examples:
         shoal graph answer.yaml
         shoal graph 01jd9x2m4k --format svg -o run.svg
     """
-    from shoal.cli.definitions import find_workflow, is_file_name
     from shoal.cli.graph import draw
+    from shoal.language.finding import find_workflow, is_file_name
 
     if is_file_name(subject):
         return _write_graph(draw(find_workflow(subject), (), form.value), output)

@@ -6,12 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from shoal.cli.api import RunView
 from shoal.cli.spans import duration_text, took_text
-from shoal.cli.terminal import one_line
+from shoal.cli.terminal import one_line, plain
 from shoal.model.ids import StepPath, top_level
 from shoal.model.run import ItemCounts, Progress, StepRecord, StepStatus
+
+if TYPE_CHECKING:
+    from shoal.client import RunView
+
+DETAIL = "detail"
+"""State of a row that belongs to the one above it."""
 
 _RANK = {"failed": 0, "running": 1, "retrying": 1, "waiting": 2, "canceled": 3, "pending": 4, "succeeded": 5, "skipped": 6}
 
@@ -21,8 +27,8 @@ class Row:
     """One line of the tree.
 
     Attributes:
-        name: What it is about; for a row with state `detail` the whole text.
-        state: The step's status, `retrying`, or `detail` for a line that belongs to the row above it.
+        name: What it is about; for a `DETAIL` the whole text.
+        state: The step's status, `retrying`, or `DETAIL`.
         glyph: The field of `Glyphs` that stands before it.
         share: How far it is, from 0 to 1; None: not known.
         remarks: Further words, in their order.
@@ -49,7 +55,7 @@ def rows_of(view: RunView, now: datetime) -> list[Row]:
             continue
         rows.append(_step_row(step, now))
         if step.error is not None:
-            rows.append(Row(one_line(step.error.message), "detail", "branch", indent=1))
+            rows.append(Row(one_line(step.error.message), DETAIL, "branch", indent=1))
         below = spawned.get(step.path, ())
         if below or step.spawned:
             rows.append(_spawned_row(step, below))
@@ -92,7 +98,7 @@ def _importance(state: str, index: int) -> tuple[int, int]:
 def _build_row(name: str, progress: Progress) -> Row:
     share = progress.done / progress.total if progress.total else None
     remarks = (one_line(progress.note),) if progress.note else ()
-    return Row(f"environment {name}", "running", "running", share=share, remarks=remarks)
+    return Row(f"environment {plain(name)}", "running", "running", share=share, remarks=remarks)
 
 
 def _step_row(step: StepRecord, now: datetime) -> Row:

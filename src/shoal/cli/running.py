@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shoal.cli.api import Begin, Client, RunHandle, connect
+from shoal.cli.api import connect
 from shoal.cli.loop import Interrupts, carry_out
 from shoal.cli.terminal import emit, emit_json
 from shoal.errors import InvalidInputError
 from shoal.model.ids import RUN_ID, new_run_id
 from shoal.model.values import Json
 from shoal.model.workflow import Workflow
+
+if TYPE_CHECKING:
+    from shoal.cli.api import Begin
+    from shoal.client import Client, RunHandle
 
 RunArgument = Annotated[str, typer.Argument(metavar="ID", help="A run id, as `shoal runs` lists them.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -58,7 +62,8 @@ def run(
         shoal run nightly.yaml --run-id nightly-2026-11-23     (safe to repeat)
         shoal run long.yaml --detach && shoal runs
     """
-    from shoal.cli.definitions import find_workflow, read_inputs
+    from shoal.cli.inputs import read_inputs
+    from shoal.language.finding import find_workflow
 
     if run_id is not None and not RUN_ID.match(run_id):
         raise InvalidInputError(
@@ -106,9 +111,10 @@ def resume(
     ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Continue a resumable, failed or canceled run under its id, and wait for it.
+    """Continue a resumable, failed or canceled run, and wait for it.
 
-    What succeeded is kept and does not run again. A run that has succeeded, or that somebody drives, is refused (exit 4).
+    It keeps its id, and what succeeded does not run again. A run that somebody drives is followed; one that has succeeded is
+    refused (exit 4).
 
     Example:
         shoal resume 01jd9x2m4k
@@ -121,9 +127,10 @@ def resume(
 
 
 def retry(run_id: RunArgument, as_json: JsonOption = False) -> int:
-    """Start a new run from the definition, inputs and tools that a run is pinned to, and wait for it.
+    """Start a run anew from what it is pinned to, and wait for it.
 
-    The new run's id is printed on stderr at once. `shoal resume` instead keeps what succeeded.
+    Definition, inputs and tools are those of the old run. The new run's id is printed on stderr at once. `shoal resume`
+    instead keeps what succeeded.
 
     Example:
         shoal retry 01jd9x2m4k

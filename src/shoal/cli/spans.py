@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from shoal.errors import InvalidInputError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_AGE = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+\Z")
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_AGE = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhdw])+\Z")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw])")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 

@@ -10,20 +10,25 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from shoal.cli.api import RunView
-from shoal.cli.rows import Row, rows_of, select
+from shoal.cli.rows import DETAIL, Row, rows_of, select
 from shoal.cli.spans import took_text
-from shoal.cli.terminal import Glyphs, glyphs_for
+from shoal.cli.terminal import Glyphs, glyphs_for, plain
+
+if TYPE_CHECKING:
+    from shoal.client import RunView
 
 REFRESH_EVERY = 1 / 8
 TICK_EVERY = 1.0
 _BAR = 20
 _NARROW = 60
+_LAST_LOOK = 40
 _STYLES = {
     "pending": "dim",
     "running": "cyan",
@@ -98,51 +103,54 @@ def render(view: RunView, now: datetime, width: int, height: int | None, glyphs:
         height: Lines at most; None: as many as a last look may take (40).
         glyphs: The signs to draw with.
     """
-    rows = rows_of(view, now)
-    shown, hidden = select(rows, (height or 40) - 2)
-    name_width = min(max((len(row.name) + row.indent * 2 for row in shown), default=0), max(width // 3, 12))
-    lines = [_header(view, now, width), *(_row(row, name_width, width, glyphs) for row in shown)]
+    shown, hidden = select(rows_of(view, now), (height or _LAST_LOOK) - 1)
+    names = [cell_len(row.name) + 2 * row.indent for row in shown if row.state != DETAIL]
+    name_width = min(max(names, default=0), max(width // 3, 12))
+    lines = [_header(view, now), *(_row(row, name_width, width, glyphs) for row in shown)]
     if hidden:
-        lines.append(_fitted(Text(f"  {glyphs.dots} {hidden}", style="dim"), width))
-    return Group(*lines)
+        lines.append(Text(f"  {glyphs.dots} {hidden}", style="dim"))
+    return Group(*(_fitted(line, width, glyphs) for line in lines))
 
 
-def _header(view: RunView, now: datetime, width: int) -> Text:
+def _header(view: RunView, now: datetime) -> Text:
     run = view.run
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(view.workflow.name or run.workflow_id, style="bold")
-    text.append(f"  {run.id}  ", style="dim")
-    text.append(run.shown_status, style=_STYLES.get(run.shown_status, ""))
     span = took_text(run.started_at or run.created_at, run.finished_at, now)
-    text.append(f"  {span}", style="dim")
-    return _fitted(text, width)
+    return Text.assemble(
+        (plain(view.workflow.name or run.workflow_id), "bold"),
+        (f"  {run.id}  ", "dim"),
+        (run.shown_status, _STYLES.get(run.shown_status, "")),
+        (f"  {span}", "dim"),
+    )
 
 
 def _row(row: Row, name_width: int, width: int, glyphs: Glyphs) -> Text:
+    text = Text("  " * row.indent)
+    if row.state == DETAIL:
+        return text.append(f"{glyphs.branch} {row.name}", style="red")
     style = _STYLES.get(row.state, "")
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append("  " * row.indent)
-    glyph = glyphs.branch if row.state == "detail" else getattr(glyphs, row.glyph)
-    text.append(f"{glyph} ", style="red" if row.state == "detail" else style)
-    if row.state == "detail":
-        text.append(row.name, style="red")
-        return _fitted(text, width)
-    space = max(name_width - row.indent * 2, 4)
-    name = row.name if len(row.name) <= space else row.name[: space - len(glyphs.dots)] + glyphs.dots
-    text.append(name.ljust(space))
+    text.append(f"{getattr(glyphs, row.glyph)} ", style=style)
+    text.append(_cut(row.name, max(name_width - 2 * row.indent, 4), glyphs))
     text.append(f"  {row.state:<9}", style=style)
     text.append(f" {row.time:>6}", style="dim")
     if row.share is not None and width >= _NARROW:
         filled = round(min(max(row.share, 0.0), 1.0) * _BAR)
-        text.append("  ")
-        text.append(glyphs.bar * filled, style="cyan")
-        text.append(glyphs.rest * (_BAR - filled), style="dim")
+        text.append("  ").append(glyphs.bar * filled, style="cyan").append(glyphs.rest * (_BAR - filled), style="dim")
     for remark in row.remarks:
         text.append(f"  {remark}", style="red" if remark.endswith("failed") else "dim")
-    return _fitted(text, width)
+    return text
 
 
-def _fitted(text: Text, width: int) -> Text:
-    # Text measured in cells: wide characters count twice.
-    text.truncate(width, overflow="ellipsis" if width > 1 else "crop")
+def _cut(name: str, width: int, glyphs: Glyphs) -> str:
+    """Return a name in exactly so many cells; wide characters count twice."""
+    if cell_len(name) <= width:
+        return set_cell_size(name, width)
+    return set_cell_size(name, width - len(glyphs.dots)) + glyphs.dots
+
+
+def _fitted(text: Text, width: int, glyphs: Glyphs) -> Text:
+    text.rstrip()
+    text.no_wrap = True
+    if text.cell_len > width:
+        text.truncate(max(width - len(glyphs.dots), 0), overflow="crop")
+        text.append(glyphs.dots[:width], style="dim")
     return text

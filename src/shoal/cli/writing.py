@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shoal.cli.catalog import help_of
 from shoal.cli.running import JsonOption
 from shoal.cli.terminal import emit, emit_json
 from shoal.errors import DefinitionError, NotFoundError, Problem
@@ -18,7 +19,9 @@ def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflow files.")],
     as_json: JsonOption = False,
 ) -> int:
-    """Check workflow files; all problems of all files are listed at once.
+    """Check workflow files.
+
+    All problems of all files are listed at once, each with its place and a hint.
 
     Loads neither Ray nor the journal, and calls no tool.
 
@@ -26,15 +29,17 @@ def validate(
         shoal validate workflows/*.yaml
         shoal validate draft.yaml --json | jq '.error.problems[]'
     """
-    from shoal.cli.definitions import language
+    from shoal.language.finding import workflow_folders
+    from shoal.language.loading import load_file
 
+    folders = workflow_folders()
     problems: list[Problem] = []
     good: list[dict[str, Any]] = []
     for path in files:
         if not path.is_file():
             raise NotFoundError(f"there is no file {path}")
         try:
-            workflow = language().load_file(path)
+            workflow = load_file(path, workflows=folders)
         except DefinitionError as error:
             problems.extend(error.problems or (Problem(error.message, file=str(path)),))
         else:
@@ -59,9 +64,9 @@ def schema() -> int:
     Example:
         shoal schema > workflow.schema.json
     """
-    from shoal.cli.definitions import language
+    from shoal.language.schema import schema as language_schema
 
-    emit_json(language().schema())
+    emit_json(language_schema())
     return 0
 
 
@@ -70,7 +75,6 @@ def _tools() -> None:
     """The tools that steps can call."""
 
 
-@tools.command("list")
 def list_tools(as_json: JsonOption = False) -> int:
     """List the tools of this environment: built-in, and of installed distributions.
 
@@ -87,3 +91,6 @@ def list_tools(as_json: JsonOption = False) -> int:
         return 0
     print_tools(found)
     return 0
+
+
+tools.command("list", help=help_of(list_tools))(list_tools)

@@ -74,7 +74,7 @@ def build_here(plan: BuildPlan) -> BuiltEnvironment:
         return BuiltEnvironment(key, python, 0.0, reused=True)
     try:
         with folder.building(key):
-            if folder.ready(key):
+            if folder.ready(key):  # another process has just built it
                 return BuiltEnvironment(key, python, 0.0, reused=True)
             _build(plan, folder, key)
             folder.make_room(key)
@@ -90,10 +90,8 @@ def build_here(plan: BuildPlan) -> BuiltEnvironment:
 
 
 def _build(plan: BuildPlan, folder: EnvironmentFolder, key: str) -> None:
-    # of one name, under the key's lock: what a killed build left is removed by the next one
-    fresh = folder.root / f".new-{key}"
+    fresh = folder.new_folder(key)
     uv = Uv(folder.root, plan.settings)
-    shutil.rmtree(fresh, ignore_errors=True)
     try:
         uv.run(["venv", "--quiet", "--relocatable", "--no-project", "--python", uv.python, str(fresh)], folder.root)
         site = _site_packages(fresh)
@@ -123,7 +121,7 @@ def _see_the_base(site: Path) -> None:
 
 
 def _install(plan: BuildPlan, environment: Path, uv: Uv) -> None:
-    with tempfile.TemporaryDirectory(prefix=".install-", dir=uv.root) as temporary:
+    with tempfile.TemporaryDirectory(prefix=".install-", dir=environment) as temporary:
         folder = Path(temporary)
         lines: list[str] = []
         for package in plan.lock.packages:

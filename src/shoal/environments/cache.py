@@ -26,6 +26,9 @@ IN_USE: Final = ".shoal-in-use"
 _YOUNG_SECONDS: Final = 600.0
 """What was asked for within that time is not evicted: its processes may be about to start."""
 
+_LEFT_SECONDS: Final = 6 * 3600.0
+"""A temporary folder that old was left by a process that was killed."""
+
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentFolder:
@@ -51,9 +54,22 @@ class EnvironmentFolder:
         """Return whether an environment stands, and note that it was asked for."""
         try:
             os.utime(self.path(key) / READY)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         return True
+
+    def new_folder(self, key: str) -> Path:
+        """Return a name for a build, and remove what killed builds left; the caller holds the right to build the key.
+
+        The name is new each time: the uv of a killed build may live on for a moment and still write into its own.
+        """
+        for left in self.root.glob(f".new-{key}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        for left in self.root.glob(".*-*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
+        return self.root / f".new-{key}-{os.urandom(4).hex()}"
 
     def write_note(self, folder: Path, packages: list[str]) -> None:
         """Write the note that makes a folder an environment; it becomes one when it is renamed to its key."""

@@ -24,7 +24,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from shoal.environments.base import machine
-from shoal.environments.uv import Uv, UvFailedError, shortened
+from shoal.environments.notes import write_whole
+from shoal.environments.uv import Uv, UvFailedError, shortened, without_credentials
 from shoal.errors import IndexUnavailableError, NotFoundError, ToolResolutionError
 from shoal.model.ids import Digest
 from shoal.ports import BlobStore
@@ -149,9 +150,9 @@ def _from_git(url: str, blobs: BlobStore, uv: Uv) -> tuple[bytes, str]:
     if not at or "/" not in head.partition("://")[2] or "/" in ref.partition("://")[2]:
         head, ref = address, "HEAD"
     options = dict(part.split("=", 1) for part in fragment.split("&") if "=" in part)
-    subdirectory = options.get("subdirectory", "")
+    subdirectory = unquote(options.get("subdirectory", ""))
     commit = _commit(head, ref)
-    origin = f"git+{head}@{commit}" + (f"#subdirectory={subdirectory}" if subdirectory else "")
+    origin = f"git+{without_credentials(head)}@{commit}" + (f"#{fragment}" if fragment else "")
     return _noted(origin, blobs, uv, lambda: _clone_and_build(head, commit, subdirectory, uv)), origin
 
 
@@ -209,10 +210,7 @@ def _noted(content: str, blobs: BlobStore, uv: Uv, build: Callable[[], bytes]) -
     except (OSError, ValueError, KeyError, NotFoundError):
         pass
     data = build()
-    note.parent.mkdir(parents=True, exist_ok=True)
-    fresh = note.with_suffix(f".{os.getpid()}.new")
-    fresh.write_text(json.dumps({"wheel": blobs.put(data)}))
-    fresh.rename(note)
+    write_whole(note, json.dumps({"wheel": blobs.put(data)}).encode())
     return data
 
 

@@ -96,5 +96,10 @@ def shortened(text: str) -> str:
     """Return uv's own words on one line: without its labels, its progress, and the credentials of an index."""
     lines = [re.sub(r"^\s*(error|cause|hint|warning|[x×]|[├╰]─▶|│)?:?\s+", "", line).strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("Using Python", "Resolved ", "Prepared ", "Building "))]
-    words = _CREDENTIALS.sub("***@", " ".join(lines))
+    words = without_credentials(" ".join(lines))
     return words if len(words) <= _WORDS_LIMIT else words[:_WORDS_LIMIT] + " ..."
+
+
+def without_credentials(text: str) -> str:
+    """Return text in which user and password of every URL are stars."""
+    return _CREDENTIALS.sub("***@", text)

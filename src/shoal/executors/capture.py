@@ -107,14 +107,9 @@ class Records(logging.Handler):
 
     def install(self) -> None:
         """Become a handler of the root logger, which from then on lets `INFO` pass."""
-        logging.getLogger().addHandler(self)
-        self.restore()
-
-    def restore(self) -> None:
-        """Put the root logger's level back."""
         root = logging.getLogger()
-        if root.level != logging.INFO:
-            root.setLevel(logging.INFO)
+        root.addHandler(self)
+        root.setLevel(logging.INFO)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""

@@ -72,7 +72,7 @@ def describe(change: Change) -> tuple[str, datetime, StepPath | None, dict[str, 
 def _describe_step(change: StepChanged) -> tuple[str, datetime, StepPath | None, dict[str, Json]]:
     step = change.step
     data: dict[str, Json] = {"attempts": step.attempts}
-    if step.error is not None:
+    if step.error is not None and step.status is not StepStatus.RUNNING:
         data["error"] = step.error.to_json()
     if step.skip_reason:
         data["reason"] = step.skip_reason

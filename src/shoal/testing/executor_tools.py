@@ -6,6 +6,7 @@ Owns no way to find tools: an attempt names a function of this module. An execut
 from __future__ import annotations
 
 import ctypes
+import io
 import logging
 import os
 import signal
@@ -148,7 +149,7 @@ def disturb(_control: AttemptControl, _call: AttemptCall, folder: str) -> None:
     os.chdir(folder)
     os.environ["SUITE_LEFT"] = "behind"
     os.environ.pop("PATH", None)
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    sys.stdout = io.StringIO()
     logging.getLogger().setLevel(logging.CRITICAL)
 
 

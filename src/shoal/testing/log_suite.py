@@ -3,7 +3,7 @@
 Subclass `LogStoreSuite` and define the fixture `logs`: a store on an empty place.
 """
 
-# ruff: noqa: D102 - tests: the name tells the promise
+
 
 from __future__ import annotations
 

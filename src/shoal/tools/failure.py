@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Final
 
 import shoal
-from shoal.errors import NonRetryableError, OutOfMemoryError, StepFailedError
+from shoal.errors import NonRetryableError, OutOfMemoryError, ShoalError, StepFailedError
 from shoal.model.attempts import AttemptCall, Failed
 from shoal.model.masking import mask
 
@@ -73,6 +73,8 @@ def _message(error: BaseException) -> str:
         text = str(error)
     except BaseException:  # noqa: BLE001 - its __str__ is the author's, and may do anything
         return f"{name}: <its message could not be printed>"
+    if isinstance(error, ShoalError):
+        return text  # our errors, raised by a tool, say it all by themselves
     return f"{name}: {text}" if text else name
 
 

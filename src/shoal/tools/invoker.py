@@ -9,7 +9,6 @@ import asyncio
 import copy
 import inspect
 import logging
-import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -57,10 +56,9 @@ class LocalToolInvoker:
         return (LocalToolInvoker, (self._blobs,))
 
     def invoke(self, call: AttemptCall, control: AttemptControl) -> Outcome:
-        """Carry out an attempt. Sets the attempt's environment variables; the caller restores them."""
+        """Carry out an attempt."""
         started = time.monotonic()
         try:
-            _set_environment(call.env)
             tool = self._loader.load(call.tool)
             inputs = fill(call.arguments, lambda hole: self._read(hole, call.secrets))
             context = _context(call, control, tool, started)
@@ -152,14 +150,6 @@ class LocalToolInvoker:
                 tree[name] = None
                 holes.append(((name,), value))
         return Continuation(target, Arguments(tree, tuple(holes)), answer.requirements)
-
-
-def _set_environment(variables: Mapping[str, str]) -> None:
-    for name, value in variables.items():
-        try:
-            os.environ[name] = value
-        except ValueError as error:
-            raise StepFailedError(f"the step's `env` has a variable {name!r} that cannot be set: {error}") from None
 
 
 def _context(call: AttemptCall, control: AttemptControl, tool: LoadedTool, started: float) -> ToolContext:

@@ -1,7 +1,7 @@
 """A journal and a client in memory for the command line's tests: what the commands see, with nothing behind it."""
 
 import asyncio
-import sys
+import time
 import types
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,7 @@ def workflow(*steps, **keys):
 
 def step(name, status="succeeded", *, seconds=1.5, **keys):
     status = StepStatus(status)
-    if status is not StepStatus.PENDING:
+    if status not in (StepStatus.PENDING, StepStatus.SKIPPED):
         keys.setdefault("started_at", START)
         keys.setdefault("attempts", 1)
     if status.ended and status is not StepStatus.SKIPPED:
@@ -213,7 +213,7 @@ class World:
 
     async def prune(self, *, older_than, keep, dry_run=False):
         self._called("prune", older_than=older_than, keep=keep, dry_run=dry_run)
-        return types.SimpleNamespace(runs=(RUN,), blobs=3, bytes=5 * 1024 * 1024, environments=1)
+        return types.SimpleNamespace(runs=(RUN,), blobs=3, bytes=5 * 1024 * 1024)
 
     async def diagnose(self):
         for finding in self.findings:
@@ -230,8 +230,8 @@ class Client:
         return getattr(self._world, {"runs": "list_runs", "events": "list_events"}.get(name, name))
 
 
-def install(world):
-    """Put a client of the world where the commands look for the real one."""
+def connect_to(world):
+    """Return what stands in for `shoal.client.connect`."""
 
     @asynccontextmanager
     async def connect(**settings):
@@ -241,17 +241,27 @@ def install(world):
         finally:
             world.calls.append(("closed", (), {}))
             if world.hang_on_close:
-                import time
-
-                time.sleep(60)
+                time.sleep(60)  # noqa: ASYNC251 - this is the point: a loop that does not answer
         if world.close_error is not None:
             raise world.close_error
 
-    module = types.ModuleType("shoal.client")
-    module.connect = connect
-    sys.modules["shoal.client"] = module
-    return world
+    return connect
 
 
 def json_value(value):
     return encode(value, lambda data: None)
+
+
+ANSWER = """\
+id: answer
+inputs:
+  - {name: question, type: string, default: "six by nine"}
+  - {name: count, type: integer, default: 1}
+steps:
+  - name: answer
+    tool: return_answer_tool@0.1.2
+    inputs:
+      - {name: answer, value: "{{inputs.question}}"}
+outputs:
+  - {name: answer, value: "{{steps.answer.outputs.result}}"}
+"""

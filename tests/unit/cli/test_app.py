@@ -5,7 +5,8 @@ import json
 import pytest
 
 from shoal import __version__
-from shoal.cli.app import NOT_YET, app
+from shoal.cli.app import app
+from shoal.cli.catalog import NOT_YET
 from shoal.errors import registered_errors
 
 COMMANDS = [
@@ -21,7 +22,7 @@ def test_version(shoal):
 def test_help_lists_every_command_and_nothing_that_is_to_come(shoal):
     status, out, _ = shoal("--help")
     assert status == 0
-    words = {line.split()[1] for line in out.splitlines() if line.startswith("│ ") and line[2] != " "}
+    words = {line.split()[0] for line in out.splitlines() if line.startswith("  ") and line[2] != " "}
     assert set(COMMANDS) <= words
     assert not NOT_YET & words
 
@@ -32,7 +33,7 @@ def test_help_of_a_command_has_an_example(shoal, command):
     assert status == 0
     if command != "tools":
         assert "Example" in out
-        assert f"\n     shoal {command}" in out.split("Example")[1]
+        assert f"\n      shoal {command}" in out.split("Example")[1]
 
 
 @pytest.mark.parametrize("command", [*sorted(NOT_YET), "tools lock", "tools envs"])

@@ -330,12 +330,6 @@ def test_pydantic_checks_what_it_annotates(invoke, module):
     assert "names.0" in invoke(f"{name}:declared", {"n": 1, "names": [1]}).error.message
 
 
-def test_the_environment_of_the_step_is_set_before_the_tool_is_imported(invoke, module, monkeypatch):
-    monkeypatch.setenv("SHOAL_TEST_VARIABLE", "before")
-    name = module("import os\nHERE = os.environ['SHOAL_TEST_VARIABLE']\ndef f():\n    return HERE")
-    assert invoke.outputs(invoke(f"{name}:f", env={"SHOAL_TEST_VARIABLE": "step"})) == {"result": "step"}
-
-
 def test_an_invoker_travels_as_its_blobs(invoke):
     assert type(pickle.loads(pickle.dumps(invoke.invoker))) is type(invoke.invoker)
 

@@ -17,12 +17,14 @@ from typing import Final
 from shoal.executors import process_tree
 from shoal.executors.attempt import Attempt
 from shoal.executors.capture import Capture, Records
+from shoal.executors.process.child import CHILD_SLACK, carry_in_child
 from shoal.executors.ray.library import load_ray
 from shoal.executors.ray.mailbox import Post
 from shoal.executors.surroundings import Surroundings, set_variables
 from shoal.executors.watch import Guard, Watch
 from shoal.executors.wire import pack_completion
 from shoal.model.attempts import AttemptCall, Outcome
+from shoal.model.policies import Isolation
 from shoal.ports import BlobStore, ToolInvoker
 
 
@@ -69,15 +71,21 @@ class _Worker:
     def carry(self, call: AttemptCall) -> bytes:
         attempt = self._current = Attempt(call)
         self._records.active = True
-        self._watch.begin(Guard(attempt, Capture(attempt.log), memory=call.resources.memory))
+        child = call.isolation is Isolation.PROCESS
+        guard = Guard(attempt, Capture(attempt.log), memory=None if child else call.resources.memory)
+        guard.slack = CHILD_SLACK if child else 0.0
+        self._watch.begin(guard)
         set_variables(call.env)
         try:
-            outcome = attempt.invoke(self._kit.invoker.invoke)
+            outcome = (
+                carry_in_child(attempt, invoker=self._kit.invoker, blobs=self._kit.blobs)
+                if child
+                else attempt.invoke(self._kit.invoker.invoke)
+            )
         finally:
             self._before.restore()
             self._watch.end()
             self._records.active = False
-            self._records.restore()
         packed = pack_completion(attempt.completion(outcome, node=self._node), told=attempt.told)
         self._current = None
         return packed

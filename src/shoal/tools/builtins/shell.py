@@ -33,7 +33,7 @@ _LAST_LINES: Final = 20
 
 # A watcher in the script's own process group. It waits for the end of a pipe whose other end only this process holds, so when
 # this process dies, even by SIGKILL, the watcher ends the whole group. It costs one sleeping fork of sh.
-_LIFELINE: Final = '{ read _ || :; kill -s KILL 0; } <&"$0" >/dev/null 2>&1 & eval "exec $0<&-"; exec "$@"'
+_LIFELINE: Final = 'exec 3<&0; { read _ || :; kill -s KILL 0; } <&3 >/dev/null 2>&1 & exec "$@" <"$0" 3<&-'
 
 
 @dataclass(slots=True)
@@ -81,10 +81,11 @@ def shell(
     """
     if shell not in _SHELLS:
         raise NonRetryableError(f"shell: {shell!r} is not a shell", hint=f"one of {', '.join(_SHELLS)}")
-    with tempfile.TemporaryFile() as given:
+    with tempfile.NamedTemporaryFile(prefix="shoal-stdin-") as given:
         given.write(stdin.encode())
-        given.seek(0)
-        exit_code, out, err = _run([*_SHELLS[shell], "-c", script, shell], _environment(values), cwd, given, context)
+        given.flush()
+        command = [given.name, *_SHELLS[shell], "-c", script, shell]
+        exit_code, out, err = _run(command, _environment(values), cwd, context)
     if check and exit_code != 0:
         tail = "\n".join(err.text.splitlines()[-_LAST_LINES:])
         raise StepFailedError(f"the script {_ending(exit_code)}" + (f":\n{tail}" if tail else ""))
@@ -110,40 +111,30 @@ def _environment(values: Mapping[str, Any]) -> dict[str, str]:
     return variables
 
 
-def _run(
-    command: list[str], variables: dict[str, str], cwd: str | None, given: IO[bytes], context: ToolContext
-) -> tuple[int, _Stream, _Stream]:
+def _run(command: list[str], variables: dict[str, str], cwd: str | None, context: ToolContext) -> tuple[int, _Stream, _Stream]:
     out, err = _Stream(sys.stdout), _Stream(sys.stderr)
-    watched, lifeline = os.pipe()
     try:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", _LIFELINE, str(watched), *command],
+            ["/bin/sh", "-c", _LIFELINE, *command],
             env=variables,
             cwd=cwd,
-            stdin=given,
+            stdin=subprocess.PIPE,  # the lifeline: never written to, closed when this process ends
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=(watched,),
             start_new_session=True,
         )
-    except OSError as error:
-        os.close(lifeline)
+    except (OSError, ValueError) as error:
         raise _refused(error) from error
-    finally:
-        os.close(watched)
-    try:
-        with process:
-            try:
-                _pump(process, out, err, context)
-            finally:
-                _end_group(process.pid)
-    finally:
-        os.close(lifeline)
+    with process:
+        try:
+            _pump(process, out, err, context)
+        finally:
+            _end_group(process.pid)
     return process.returncode, out, err
 
 
-def _refused(error: OSError) -> ShoalError:
-    if error.errno == errno.E2BIG:
+def _refused(error: OSError | ValueError) -> ShoalError:
+    if isinstance(error, OSError) and error.errno == errno.E2BIG:
         return NonRetryableError("shell: the values are too large for environment variables", hint="pass large text as `stdin`")
     return NonRetryableError(f"shell: the script could not be started: {error}")
 

@@ -1,0 +1,1 @@
+"""The agent package `repo-report`: its workflows are the YAML files in `workflows/`."""

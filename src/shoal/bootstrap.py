@@ -1,0 +1,204 @@
+"""The composition root: settings to adapters to orchestrator.
+
+Owns which adapter stands behind which port; nothing else names adapters. Everything is made on first use, so a command that
+only looks at the journal loads neither Ray nor the tools' machinery.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+from shoal import faults
+from shoal.clock import SystemClock
+from shoal.config import Settings
+from shoal.errors import ConflictError, NotFoundError
+from shoal.model.ids import RunId, new_owner_id
+from shoal.ports import BlobStore, EnvironmentProvider, LogStore, NodeRunner, RunStore, SecretProvider, StepExecutor
+from shoal.runtime.orchestrator import Adapters, Orchestrator
+
+if TYPE_CHECKING:
+    from shoal.executors.ray.cluster import RayConnection
+
+ExecutorKind = Literal["ray", "inline"]
+
+BLOB_AGE = timedelta(hours=24)
+"""Age under which no blob is swept, referenced or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """What `prune` deleted, or would delete."""
+
+    runs: tuple[RunId, ...]
+    blobs: int
+    bytes: int
+
+
+class Platform:
+    """The adapters of one process, by settings. Not thread-safe; closed once by whoever opened it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Keep the settings; the journal is opened at once, the rest on first use.
+
+        Raises:
+            StoreUnavailableError: The journal cannot be opened.
+        """
+        self.settings = settings
+        faults.arm_from(settings.fault)
+        self.clock = SystemClock()
+        self.store: RunStore = _open_store(settings)
+        self._ray: RayConnection | None = None
+
+    @functools.cached_property
+    def blobs(self) -> BlobStore:
+        """Return the blobs."""
+        from shoal.stores.opening import open_blobs
+
+        return open_blobs(self.settings.blobs)
+
+    @functools.cached_property
+    def logs(self) -> LogStore:
+        """Return the logs of attempts."""
+        from shoal.stores.logs import FileLogStore
+
+        return FileLogStore(str(self.settings.home / "logs"))
+
+    @functools.cached_property
+    def secrets(self) -> SecretProvider:
+        """Return the secrets."""
+        from shoal.config import environment
+        from shoal.secrets import LocalSecrets
+
+        return LocalSecrets(environment(), self.settings.secrets_file)
+
+    @functools.cached_property
+    def _base_fingerprint(self) -> str:
+        from shoal.environments.base import fingerprint
+
+        return fingerprint()
+
+    def fingerprint(self, kind: ExecutorKind) -> str:
+        """Return the fingerprint under which runs of an executor are started and taken over."""
+        return f"{kind}-{self._base_fingerprint}"
+
+    def environments(self, runner: NodeRunner) -> EnvironmentProvider:
+        """Return the environments, built through a node runner."""
+        from shoal.config import environment
+        from shoal.environments.provider import UvEnvironments
+
+        return UvEnvironments(self.settings.home / "environments", self.blobs, runner, variables=environment())
+
+    def connect_ray(self) -> RayConnection:
+        """Make this process a driver of the cluster of the settings, or of a local Ray; once.
+
+        Raises:
+            RayUnavailableError: Ray cannot be started or reached.
+        """
+        from shoal.executors.ray import cluster
+
+        if self._ray is None:
+            self._ray = cluster.connect(self.settings.ray_address, num_cpus=self.settings.ray_cpus)
+        return self._ray
+
+    def _executor(self, kind: ExecutorKind) -> tuple[StepExecutor, NodeRunner]:
+        from shoal.tools.invoker import LocalToolInvoker
+
+        invoker = LocalToolInvoker(self.blobs)
+        if kind == "inline":
+            from shoal.executors.inline.executor import InlineExecutor
+            from shoal.executors.inline.node import InlineNodeRunner
+
+            return InlineExecutor(invoker=invoker, blobs=self.blobs), InlineNodeRunner()
+        from shoal.executors.ray.executor import RayExecutor
+        from shoal.executors.ray.node import RayNodeRunner
+
+        self.connect_ray()
+        return RayExecutor(invoker=invoker, blobs=self.blobs), RayNodeRunner()
+
+    def orchestrator(self, kind: ExecutorKind, *, takes_over: bool = False) -> Orchestrator:
+        """Return a new orchestrator; the caller starts and closes it.
+
+        Raises:
+            RayUnavailableError: Ray cannot be started or reached.
+        """
+        from shoal.tools.builtins import HOST_TOOLS
+        from shoal.tools.resolver import Resolver
+
+        executor, runner = self._executor(kind)
+        environments = self.environments(runner)
+        adapters = Adapters(
+            store=self.store,
+            blobs=self.blobs,
+            logs=self.logs,
+            executor=executor,
+            resolver=Resolver(environments, self.blobs),
+            environments=environments,
+            secrets=self.secrets,
+            clock=self.clock,
+            host_tools=HOST_TOOLS,
+        )
+        return Orchestrator(adapters, new_owner_id(), fingerprint=self.fingerprint(kind), takes_over=takes_over)
+
+    async def prune(
+        self, *, older_than: timedelta | None = None, keep: int | None = None, dry_run: bool = False
+    ) -> PruneReport:
+        """Delete ended runs by age and number, then blobs that nothing names.
+
+        Args:
+            older_than: Runs that ended longer ago; None: of any age.
+            keep: The newest so many of each workflow stay; None: none.
+            dry_run: Only say what would be deleted.
+        """
+        now = self.store.now()
+        runs = await self.store.prunable(older_than=now - older_than if older_than is not None else None, keep=keep)
+        for run_id in () if dry_run else runs:
+            with contextlib.suppress(NotFoundError, ConflictError):
+                await self.delete(run_id)
+        oldest = await self.store.oldest_lease()
+        limit = now - BLOB_AGE
+        limit = min(limit, oldest) if oldest is not None else limit
+        count, size = self.blobs.sweep(await self.store.referenced_blobs(), limit, dry_run=dry_run)
+        return PruneReport(tuple(runs), count, size)
+
+    async def delete(self, run_id: RunId) -> None:
+        """Delete a run, its sub-workflows and its logs; blobs go with the next `prune`.
+
+        Raises:
+            NotFoundError: There is none.
+            ConflictError: It has a live owner.
+        """
+        await self.store.delete(run_id)
+        self.logs.delete(run_id)
+
+    def has_daemon(self) -> bool:
+        """Return whether a live daemon of this home drives runs of this base environment."""
+        from shoal.daemon_file import read_daemon
+
+        daemon = read_daemon(self.settings.home)
+        return daemon is not None and daemon.fingerprint == self.fingerprint("ray")
+
+    def close(self) -> None:
+        """Leave Ray and close the journal. Idempotent."""
+        if self._ray is not None:
+            self._ray.close()
+            self._ray = None
+        self.store.close()
+
+
+def _open_store(settings: Settings) -> RunStore:
+    from shoal.stores.opening import open_store
+
+    return open_store(settings.store)
+
+
+def open_platform(settings: Settings) -> Platform:
+    """Return the platform of settings.
+
+    Raises:
+        StoreUnavailableError: The journal cannot be opened.
+    """
+    return Platform(settings)

@@ -1,0 +1,106 @@
+"""A handle on a run: wait for it, watch it, read its result."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final
+
+from shoal.client._view import RunView, Viewer
+from shoal.errors import InfrastructureError, RunError, error_from_json
+from shoal.model.encoding import decode
+from shoal.model.ids import RunId
+from shoal.model.run import RunStatus
+from shoal.model.values import ItemsOf
+
+if TYPE_CHECKING:
+    from shoal.client._client import Client
+
+VIEW_INTERVAL: Final = 0.1
+"""Seconds between two views of a run at least; more where looking itself takes long."""
+
+ABANDONED_AFTER: Final = 5.0
+"""Seconds without an owner after which nobody is expected to take a run up."""
+
+
+class RunHandle:
+    """A run of this or another process. Losing the handle does not touch the run."""
+
+    def __init__(self, client: Client, run_id: RunId) -> None:
+        """Hold on to a run by its id; the client makes handles."""
+        self._client = client
+        self.id = run_id
+
+    async def wait(self) -> RunView:
+        """Return the final view, once the run has ended or nobody drives it any more.
+
+        Raises:
+            InfrastructureError: What drove it here could not go on; the run is resumable.
+        """
+        last: RunView | None = None
+        async for view in self.watch():
+            last = view
+        assert last is not None  # noqa: S101 - watch yields at least once
+        return last
+
+    async def watch(self) -> AsyncIterator[RunView]:
+        """Yield a fresh view whenever something has changed; the last one is final.
+
+        Raises:
+            InfrastructureError: What drove the run here could not go on; the run is resumable.
+        """
+        store = self._client.store
+        viewer = Viewer(store, self._client.blobs, self.id)
+        mark: int | None = None
+        alone_since: float | None = None
+        while True:
+            mark = await store.wait(mark, 1.0)
+            before = time.monotonic()
+            view = await viewer.look()
+            yield view
+            if view.run.status.ended:
+                await self._client.left(self.id)
+                return
+            if self._client.drives(self.id):
+                alone_since = None
+            else:
+                await self._check_abandoned()
+                alone_since = None if view.run.live else (alone_since or before)
+                if view.run.parked or (alone_since is not None and before - alone_since > ABANDONED_AFTER):
+                    return
+            took = time.monotonic() - before
+            await asyncio.sleep(max(VIEW_INTERVAL, 4 * took))
+
+    async def _check_abandoned(self) -> None:
+        """Raise why a run that was driven here is driven no more."""
+        if (failure := self._client.failure(self.id)) is not None:
+            raise failure
+        if not self._client.drove(self.id):
+            return
+        run = await self._client.store.run(self.id)
+        if run.status.ended:
+            return
+        for event in reversed(await self._client.store.events(self.id)):
+            if event.name == "run.unavailable":
+                error = error_from_json(event.data["error"])  # pyright: ignore[reportArgumentType]
+                raise error if isinstance(error, InfrastructureError) else InfrastructureError(error.message)
+
+    async def result(self) -> dict[str, Any]:
+        """Wait, and return the run's outputs as Python objects; pickles of one's own journal are read.
+
+        Raises:
+            RunError: The run failed or was canceled; the error of the step that failed, where it is one of Shoal's tree.
+            InfrastructureError: Nobody drives it any more; it is resumable.
+        """
+        view = await self.wait()
+        run = view.run
+        if run.status is RunStatus.SUCCEEDED:
+            get = self._client.blobs.get
+            outputs = run.outputs or {}
+            return {k: decode(v, get, trusted=True) for k, v in outputs.items() if not isinstance(v, ItemsOf)}
+        if run.error is not None:
+            raise run.error
+        if run.status.ended:
+            raise RunError(f"run {self.id} {run.status.value}", run_id=self.id)
+        raise InfrastructureError(f"nobody drives run {self.id} any more", hint=f"`shoal resume {self.id}`")

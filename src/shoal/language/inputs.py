@@ -1,0 +1,142 @@
+"""The inputs of a run: checked against what its workflow declares.
+
+`jsonschema` is imported only where a schema says more than `type`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from shoal.errors import InvalidInputError, Problem
+from shoal.language._problems import suggest
+from shoal.model.values import Json
+from shoal.model.workflow import InputSpec, Workflow
+
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "string": (str,), "number": (int, float), "integer": (int,), "boolean": (bool,), "object": (dict,), "array": (list,),
+    "null": (type(None),),
+}  # fmt: skip
+
+
+def check_inputs(workflow: Workflow, given: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the inputs of a run in the order of their declaration, defaults filled in.
+
+    Raises:
+        InvalidInputError: Some are missing, unknown or do not fit; every one of them is named.
+    """
+    problems: list[Problem] = []
+    names = [spec.name for spec in workflow.inputs]
+    for name in given:
+        if name not in names:
+            hint = suggest(name, names) if names else "the workflow declares no inputs"
+            problems.append(Problem(f"workflow {workflow.id!r} has no input {name!r}", hint=hint))
+    found: dict[str, Json] = {}
+    for spec in workflow.inputs:
+        if spec.name in given:
+            found[spec.name] = given[spec.name]
+            wrong = value_problem(given[spec.name], spec.schema)
+            if wrong:
+                problems.append(Problem(f"input {spec.name!r} does not fit: {wrong}", hint=spec.description or None))
+        elif spec.required:
+            problems.append(Problem(f"input {spec.name!r} is missing", hint=_how_to_give(spec)))
+        else:
+            found[spec.name] = spec.default
+    if problems:
+        raise InvalidInputError("\n".join(str(p) for p in problems), problems=tuple(problems))
+    return found
+
+
+def _how_to_give(spec: InputSpec) -> str:
+    kind = spec.schema.get("type")
+    what = f" ({kind})" if isinstance(kind, str) else ""
+    return f"give it with -i {spec.name}=...{what}" + (f": {spec.description}" if spec.description else "")
+
+
+def parse_assignment(workflow: Workflow, text: str) -> tuple[str, Json]:
+    """Return name and value of `NAME=VALUE`: parsed as JSON if it is JSON and the declared type is not `string`.
+
+    Raises:
+        InvalidInputError: There is no `=`, or no such input.
+    """
+    name, separator, value = text.partition("=")
+    name = name.strip()
+    if not separator or not name:
+        raise _refusal(f"{text[:80]!r} assigns nothing", "write -i name=value")
+    spec = next((s for s in workflow.inputs if s.name == name), None)
+    if spec is None:
+        names = [s.name for s in workflow.inputs]
+        hint = suggest(name, names) if names else "the workflow declares no inputs"
+        raise _refusal(f"workflow {workflow.id!r} has no input {name!r}", hint)
+    if spec.schema.get("type") == "string":
+        return name, value
+    try:
+        parsed = cast("Json", json.loads(value, parse_constant=_refuse_constant))
+    except (ValueError, RecursionError):
+        return name, value
+    return name, parsed
+
+
+def _refuse_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _refusal(message: str, hint: str | None) -> InvalidInputError:
+    return InvalidInputError(message, hint=hint, problems=(Problem(message, hint=hint),))
+
+
+def value_problem(value: Json, schema: Mapping[str, Json]) -> str | None:
+    """Return what about a value does not fit a schema, or None."""
+    kinds = schema.get("type")
+    if kinds is not None:
+        allowed = cast("list[str]", kinds if isinstance(kinds, list) else [kinds])
+        if not any(_is_of(value, kind) for kind in allowed):
+            return f"it must be of type {' or '.join(allowed)}, not {_type_of(value)}"
+    if not set(schema) - {"type", "title", "examples", "format"}:
+        return None
+    from jsonschema import Draft202012Validator
+
+    errors = sorted(Draft202012Validator(dict(schema)).iter_errors(value), key=lambda e: [str(p) for p in e.absolute_path])  # pyright: ignore[reportUnknownMemberType, reportUnknownLambdaType, reportUnknownArgumentType]
+    if not errors:
+        return None
+    first: Any = errors[0]
+    place = "".join(f"[{p!r}]" for p in first.absolute_path)
+    return (f"at {place}: " if place else "") + str(first.message)[:300]
+
+
+def schema_problem(schema: Mapping[str, Json]) -> str | None:
+    """Return what is wrong with a JSON Schema, or None."""
+    kinds = schema.get("type")
+    if kinds is not None:
+        names = kinds if isinstance(kinds, list) else [kinds]
+        if not names or not all(isinstance(n, str) and n in _TYPES for n in names):
+            return "its type"
+    if not set(schema) - {"type"}:
+        return None
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        Draft202012Validator.check_schema(dict(schema))
+    except SchemaError as error:
+        return str(error.message)[:300]
+    return None
+
+
+def _is_of(value: Json, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    if isinstance(value, float):
+        return kind == "number" or (kind == "integer" and math.isfinite(value) and value.is_integer())
+    return isinstance(value, _TYPES.get(kind, ()))
+
+
+def _type_of(value: Json) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    for kind in ("integer", "number", "string", "object", "array", "null"):
+        if _is_of(value, kind):
+            return kind
+    return type(value).__name__

@@ -1,0 +1,143 @@
+"""From a decision to dispatch to a call that an executor carries: tool, environment, secrets, variables."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from shoal.engine.effects import CANCEL_GRACE, Dispatch
+from shoal.errors import ExpressionError
+from shoal.model.attempts import AttemptCall
+from shoal.model.encoding import fill
+from shoal.model.run import Noted, ToolsLocked
+from shoal.model.tools import BuiltEnvironment, EnvironmentLock, ToolLock, ToolRequest
+from shoal.model.values import Hole, ItemsOf, Json, SecretText
+from shoal.model.workflow import CallTool
+from shoal.ports import EnvironmentProvider, RunStore, SecretProvider, ToolResolver
+from shoal.runtime.driven import Driven
+from shoal.runtime.preparation import check_policy, read_secrets, request_of, secrets_in
+from shoal.runtime.values import BlobValues, text_of
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """Makes calls. What is pinned and built already costs no wait.
+
+    Attributes:
+        host_tools: Built-ins that reach the host.
+        ring: Wakes the orchestrator for changes that were left with a run.
+        built: Environments that stand, by the digest of their lock.
+    """
+
+    store: RunStore
+    resolver: ToolResolver
+    environments: EnvironmentProvider
+    secrets: SecretProvider
+    values: BlobValues
+    host_tools: frozenset[str]
+    ring: Callable[[], None]
+    built: dict[str, BuiltEnvironment] = field(default_factory=dict["str", "BuiltEnvironment"])
+    building: dict[str, asyncio.Task[BuiltEnvironment]] = field(default_factory=dict["str", "asyncio.Task[BuiltEnvironment]"])
+
+    def call_now(self, driven: Driven, dispatch: Dispatch) -> AttemptCall | None:
+        """Return the call if nothing has to be resolved or built first, else None.
+
+        Raises:
+            ShoalError: It cannot be made; the attempt fails with that.
+        """
+        lock = driven.root.locks.get(_request(driven, dispatch))
+        if lock is None:
+            return None
+        environment = lock.environment
+        if environment is None:
+            return self._call(driven, dispatch, lock, None)
+        built = self.built.get(environment.digest)
+        return self._call(driven, dispatch, lock, built) if built is not None else None
+
+    async def call(self, driven: Driven, dispatch: Dispatch) -> AttemptCall:
+        """Return the call, once its tool is pinned and its environment stands.
+
+        Raises:
+            ShoalError: It cannot be made; the attempt fails with that.
+        """
+        request = _request(driven, dispatch)
+        root = driven.root
+        lock = root.locks.get(request)
+        if lock is None:
+            check_policy([request], driven.spec.policy, self.host_tools)
+            lock = (await self.resolver.resolve([request]))[request]
+            root.locks[request] = lock
+            root.pending.append(ToolsLocked(tuple(root.locks.values()), self.store.now()))
+            self.ring()
+        if lock.environment is None:
+            return self._call(driven, dispatch, lock, None)
+        return self._call(driven, dispatch, lock, await self.build(driven, lock, lock.environment))
+
+    async def build(self, driven: Driven, tool: ToolLock, lock: EnvironmentLock) -> BuiltEnvironment:
+        """Return an environment, built once however many attempts want it."""
+        if (built := self.built.get(lock.digest)) is not None:
+            return built
+        task = self.building.get(lock.digest)
+        if task is None:
+            task = self.building[lock.digest] = asyncio.ensure_future(self._build(driven, tool, lock))
+        try:
+            return await asyncio.shield(task)
+        finally:
+            if task.done():
+                self.building.pop(lock.digest, None)
+
+    async def _build(self, driven: Driven, tool: ToolLock, lock: EnvironmentLock) -> BuiltEnvironment:
+        name = tool.request.reference.text
+        driven.pending.append(Noted("environment.building", self.store.now(), data={"tool": name, "digest": lock.digest}))
+        self.ring()
+        built = await self.environments.build(lock)
+        self.built[lock.digest] = built
+        data: dict[str, Json] = {
+            "tool": name,
+            "digest": lock.digest,
+            "seconds": round(built.seconds, 3),
+            "reused": built.reused,
+        }
+        driven.pending.append(Noted("environment.built", self.store.now(), data=data))
+        self.ring()
+        return built
+
+    def _call(self, driven: Driven, dispatch: Dispatch, lock: ToolLock, built: BuiltEnvironment | None) -> AttemptCall:
+        names = secrets_in(dispatch.arguments) | secrets_in(dispatch.env)
+        secrets = read_secrets(names, driven.spec.policy, self.secrets) if names else {}
+        step = dispatch.step
+
+        def read(hole: Hole) -> Json:
+            match hole:
+                case SecretText(parts=parts):
+                    return "".join(part if isinstance(part, str) else secrets[part.name] for part in parts)
+                case ItemsOf():
+                    raise ExpressionError("a list of items was not gathered")
+                case _:
+                    return self.values.load(hole)
+
+        env = {str(k): text_of(v) for k, v in fill(dispatch.env, read).items()} if step.env else {}
+        return AttemptCall(
+            attempt_id=dispatch.attempt_id,
+            run_id=driven.id,
+            path=dispatch.path,
+            number=dispatch.number,
+            tool=lock,
+            arguments=dispatch.arguments,
+            secrets=secrets,
+            env=env,
+            context=driven.spec.context,
+            environment=built,
+            outputs=step.outputs,
+            isolation=step.isolation,
+            resources=step.resources,
+            timeout=step.timeout,
+            grace=CANCEL_GRACE,
+        )
+
+
+def _request(driven: Driven, dispatch: Dispatch) -> ToolRequest:
+    action = dispatch.step.action
+    assert isinstance(action, CallTool)  # noqa: S101 - the engine dispatches nothing else
+    return request_of(dispatch.step, action, driven.spec.workflow.base_dir)

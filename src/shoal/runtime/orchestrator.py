@@ -1,0 +1,700 @@
+"""The orchestrator: one asyncio driver that turns inputs into decisions, commits them together, and carries them out.
+
+Owns the turn: all inputs that have come in are handed to the engines of their runs, what follows is committed in one
+transaction, and only then do effects leave. A commit that fails ends the orchestrator; its runs are resumable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, assert_never
+
+import structlog
+
+from shoal.engine.decider import RunEngine
+from shoal.engine.effects import (
+    CANCEL_GRACE,
+    CancelAttempts,
+    CancelChild,
+    Dispatch,
+    DriveChild,
+    Effect,
+    Finished,
+    Gather,
+    SetTimer,
+)
+from shoal.errors import (
+    AttemptInterruptedError,
+    InfrastructureError,
+    InternalError,
+    LeaseLostError,
+    RunCanceledError,
+    ShoalError,
+    WorkerLostError,
+)
+from shoal.faults import crash_point
+from shoal.model.attempts import AttemptCall, Completion, Failed, Notice
+from shoal.model.ids import AttemptId, OwnerId, RunId, StepPath
+from shoal.model.run import (
+    CancelCommand,
+    CancelRecorded,
+    InboxEntry,
+    InboxHandled,
+    Lease,
+    NewRun,
+    Noted,
+    ParkCommand,
+    Progress,
+    ResumeCommand,
+    RunBatch,
+    RunChanged,
+    RunEnded,
+    RunRecord,
+    RunStatus,
+    StepProgressed,
+    ToolsLocked,
+)
+from shoal.ports import (
+    BlobStore,
+    ClaimQuery,
+    Clock,
+    EnvironmentProvider,
+    LogStore,
+    RunStore,
+    SecretProvider,
+    StepExecutor,
+    ToolResolver,
+)
+from shoal.runtime.dispatching import Dispatcher
+from shoal.runtime.driven import Driven
+from shoal.runtime.leases import LeaseKeeper
+from shoal.runtime.preparation import check_tools, pin_tools
+from shoal.runtime.timers import Timers
+from shoal.runtime.values import BlobValues, from_memory, gather
+
+PROGRESS_INTERVAL: Final = 0.5
+"""Seconds between writes of tools' progress."""
+
+TAKEOVER_INTERVAL: Final = 1.0
+"""Seconds between looks for runs whose owner died."""
+
+STOP_GRACE: Final = timedelta(seconds=2)
+"""How long attempts may go on when their owner was told to stop."""
+
+_log = structlog.get_logger("shoal.runtime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapters:
+    """What an orchestrator stands on."""
+
+    store: RunStore
+    blobs: BlobStore
+    logs: LogStore
+    executor: StepExecutor
+    resolver: ToolResolver
+    environments: EnvironmentProvider
+    secrets: SecretProvider
+    clock: Clock
+    host_tools: frozenset[str] = frozenset()
+
+
+class Orchestrator:
+    """Drives runs under leases of one owner."""
+
+    def __init__(self, adapters: Adapters, owner: OwnerId, *, fingerprint: str = "", takes_over: bool = False) -> None:
+        """Make an orchestrator; `start` it before use.
+
+        Args:
+            adapters: What it stands on; the executor is started and closed by it, the rest is the caller's.
+            owner: Under whose name it holds leases; one for each orchestrator.
+            fingerprint: Of the base environment; only runs started under it are taken over.
+            takes_over: Whether it takes up, by itself, runs whose owner died and runs that clients ask for.
+        """
+        self._a = adapters
+        self._owner = owner
+        self._fingerprint = fingerprint
+        self._takes_over = takes_over
+        self._values = BlobValues(adapters.blobs)
+        self._bell = asyncio.Event()
+        self._inputs: deque[tuple[Driven | None, Callable[[], Driven | None]]] = deque()
+        self._runs: dict[RunId, Driven] = {}
+        self._attempts: dict[AttemptId, Driven] = {}
+        self._submitted: set[AttemptId] = set()
+        self._held: list[tuple[Driven, Dispatch]] = []
+        self._progress: dict[tuple[RunId, StepPath], Progress] = {}
+        self._progress_at = 0.0
+        self._touched: dict[RunId, Driven] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers = Timers(adapters.store.now, adapters.clock)
+        self._leases = LeaseKeeper(adapters.store, owner)
+        self._inbox_after = 0
+        self._failure: ShoalError | None = None
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._dispatcher = Dispatcher(
+            adapters.store,
+            adapters.resolver,
+            adapters.environments,
+            adapters.secrets,
+            self._values,
+            adapters.host_tools,
+            self._ring,
+        )
+
+    # ------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Start the executor and begin to drive.
+
+        Raises:
+            RayUnavailableError: The executor cannot be started.
+        """
+        await self._a.executor.start()
+        self._leases.start()
+        for work in (self._turns(), self._timers.run(), self._hear_completions(), self._hear_notices(), self._watch_store()):
+            self._spawn(work)
+        if self._takes_over:
+            self._spawn(self._take_over())
+
+    @property
+    def failure(self) -> ShoalError | None:
+        """Return why the orchestrator gave up; None while it has not."""
+        return self._failure
+
+    @property
+    def driving(self) -> tuple[RunId, ...]:
+        """Return the root runs that are being driven."""
+        return tuple(run.id for run in self._runs.values() if run.root is run)
+
+    def is_driving(self, run_id: RunId) -> bool:
+        """Return whether a run, or sub-workflow, is being driven here."""
+        return run_id in self._runs
+
+    async def wait_left(self, run_id: RunId) -> None:
+        """Wait until a run is not being driven here (any more), or the orchestrator gave up."""
+        run = self._runs.get(run_id)
+        if run is not None and self._failure is None:
+            await run.left.wait()
+
+    async def close(self, *, park: bool) -> None:
+        """Stop in order: attempts get 2 s and are recorded as interrupted, leases are given back. Idempotent.
+
+        Args:
+            park: Whether the runs wait for an explicit resume, or may be taken over at once.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        for run in list(self._runs.values()):
+            if run.root is run:
+                self._park(run, park=park)
+        if self._failure is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), STOP_GRACE.total_seconds() + 1.5)
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._leases.stop()
+        left = [run.id for run in self._runs.values() if run.root is run]
+        if left:
+            with contextlib.suppress(ShoalError):
+                await self._a.store.release(self._owner, left, park=park)
+        await self._a.executor.close(grace=timedelta(0))
+
+    # ------------------------------------------------------------ runs
+
+    async def start_run(self, new: NewRun) -> RunRecord:
+        """Create a run and drive it.
+
+        Raises:
+            RunAlreadyExistsError: The id is taken.
+        """
+        record, lease = await self._a.store.create(new, owner=self._owner)
+        if lease is None:
+            raise LeaseLostError(f"the lease of run {new.id} was not given", hint="resume it")
+        await self._adopt(lease)
+        return record
+
+    async def resume(self, run_id: RunId, *, accept_tool_change: bool = False) -> None:
+        """Take up a run explicitly: one that nobody drives, or one that failed or was canceled.
+
+        Raises:
+            LeaseLostError: A live owner drives it.
+            NotFoundError: There is none.
+        """
+        record = await self._a.store.run(run_id)
+        leases = await self._a.store.claim(self._owner, ClaimQuery((record.root_id,), self._fingerprint))
+        if not leases:
+            raise LeaseLostError(f"run {run_id} is being driven by another process")
+        await self._adopt(leases[0], accept_tool_change=accept_tool_change)
+
+    async def _adopt(self, lease: Lease, *, accept_tool_change: bool = False) -> Driven:
+        snapshot = await self._a.store.snapshot(lease.run_id)
+        run = Driven(snapshot.run, snapshot.spec, lease.epoch)
+        run.accept_tool_change = accept_tool_change
+        self._runs[run.id] = run
+        self._idle.clear()
+        self._spawn(self._prepare(run, automatic=lease.automatic))
+        return run
+
+    async def _prepare(self, run: Driven, *, automatic: bool) -> None:
+        """Pin the run's tools, or check those it is pinned to; then open its engine."""
+        try:
+            await self._pin(run)
+        except InfrastructureError as error:
+            await self._give_back(run, error)
+            return
+        except ShoalError as error:
+            problem = error
+        except Exception as error:  # noqa: BLE001 - a defect must end this run, not all runs
+            _log.exception("preparing a run failed", run=run.id)
+            problem = InternalError(f"preparing the run failed: {error!r}")
+        else:
+            await self._open(run, automatic=automatic, reopen=run.record.status.ended)
+            return
+        self._post(lambda: self._end_unopened(run, problem), run)
+
+    async def _pin(self, run: Driven) -> None:
+        if run.record.locks is None:
+            locks = await pin_tools(run.spec, self._a.resolver, self._a.secrets, self._a.host_tools)
+            run.locks = {lock.request: lock for lock in locks}
+            run.pending.append(ToolsLocked(locks, self._a.store.now()))
+        else:
+            run.locks = await check_tools(run.record.locks, self._a.resolver, accept_change=run.accept_tool_change)
+
+    def _end_unopened(self, run: Driven, error: ShoalError) -> Driven:
+        now = self._a.store.now()
+        if run.record.started_at is None:
+            run.pending.append(RunChanged(RunStatus.RUNNING, now))
+        run.pending.append(RunEnded(RunStatus.FAILED, now, None, error))
+        run.over = True
+        return run
+
+    async def _give_back(self, run: Driven, error: ShoalError) -> None:
+        run.pending.append(Noted("run.unavailable", self._a.store.now(), data={"error": error.to_json()}))
+        if run.record.started_at is None:
+            run.pending.append(RunChanged(RunStatus.RUNNING, self._a.store.now()))
+        self._park(run, park=True)
+
+    async def _open(self, run: Driven, *, automatic: bool, reopen: bool) -> None:
+        snapshot = await self._a.store.snapshot(run.id)
+
+        def begin() -> Driven | None:
+            if run.id not in self._runs:
+                return None
+            run.engine = RunEngine(
+                snapshot,
+                self._a.store.now(),
+                values=self._values,
+                slots=self._a.executor.slots,
+                automatic=automatic,
+                reopen=reopen,
+            )
+            if run.root.parking:
+                run.engine.pause()
+            for entry in snapshot.inbox:
+                self._command(run, entry)
+            return run
+
+        self._post(begin, run)
+
+    # ------------------------------------------------------------ the turn
+
+    def _ring(self) -> None:
+        self._bell.set()
+
+    def _post(self, work: Callable[[], Driven | None], run: Driven | None = None) -> None:
+        """Queue an input; what it returns is the run that it changed, `run` the one to fail if it breaks."""
+        self._inputs.append((run, work))
+        self._bell.set()
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except asyncio.CancelledError:
+                raise
+            except ShoalError as error:
+                self._give_up(error)
+            except Exception as error:  # noqa: BLE001 - a defect must not hang whoever waits for a run
+                _log.exception("the orchestrator broke")
+                self._give_up(InternalError(f"the orchestrator broke: {error!r}"))
+
+        task = asyncio.ensure_future(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _give_up(self, error: ShoalError) -> None:
+        if self._failure is None:
+            self._failure = error
+            _log.error("the orchestrator gave up", error=str(error))
+        self._idle.set()
+        for run in self._runs.values():
+            run.left.set()
+
+    async def _turns(self) -> None:
+        while self._failure is None:
+            await self._bell.wait()
+            self._bell.clear()
+            await self._turn()
+            await asyncio.sleep(0)
+
+    async def _turn(self) -> None:
+        """Hand in all inputs, commit what follows, then let effects leave."""
+        touched = self._touched
+        while self._inputs:
+            concerned, work = self._inputs.popleft()
+            run = self._guard(concerned, work)
+            if run is not None:
+                touched[run.id] = run
+        self._collect_progress(touched)
+        touched.update({run.id: run for run in self._runs.values() if run.pending})
+        self._touched = {}
+        batches, effects = self._decide(touched)
+        if batches:
+            if any(isinstance(change, RunEnded) for batch in batches for change in batch.changes):
+                crash_point("end.before_commit")
+            for refused in await self._a.store.commit(batches):
+                self._drop(self._runs.get(refused))
+            if any(isinstance(change, CancelRecorded) for batch in batches for change in batch.changes):
+                crash_point("cancel.recorded")
+        calls: list[AttemptCall] = []
+        for run, wanted in effects:
+            for effect in wanted:
+                if run.id in self._runs:
+                    self._carry_out(run, effect, calls)
+        self._release_held(calls)
+        self._submit(calls)
+        await self._finish_parking(touched)
+
+    def _guard(self, run: Driven | None, work: Callable[[], Driven | None]) -> Driven | None:
+        """Hand in one input; a defect that it meets ends its run, not all runs."""
+        try:
+            return work()
+        except Exception as error:
+            if run is None:
+                raise
+            _log.exception("the engine of a run broke", run=run.id)
+            return self._end_broken(run, error)
+
+    def _end_broken(self, run: Driven, error: Exception) -> Driven:
+        run.engine = None
+        return self._end_unopened(run, InternalError(f"a defect of Shoal: {error!r}", hint="please report it"))
+
+    def _decide(self, touched: dict[RunId, Driven]) -> tuple[list[RunBatch], list[tuple[Driven, Sequence[Effect]]]]:
+        batches: list[RunBatch] = []
+        effects: list[tuple[Driven, Sequence[Effect]]] = []
+        for run in touched.values():
+            if run.id not in self._runs:
+                continue
+            found: Sequence[Effect] = ()
+            if run.engine is not None:
+                try:
+                    decision = run.engine.decide()
+                    run.pending.extend(decision.changes)
+                    found = decision.effects
+                except Exception as error:  # noqa: BLE001 - a defect ends this run, not all runs
+                    _log.exception("the engine of a run broke", run=run.id)
+                    self._end_broken(run, error)
+            if run.over:
+                found = (*found, Finished())
+                run.over = False
+            if found:
+                effects.append((run, found))
+            if run.pending:
+                batches.append(RunBatch(run.id, run.root.id, run.epoch, tuple(run.pending)))
+                run.pending.clear()
+        return batches, effects
+
+    def _collect_progress(self, touched: dict[RunId, Driven]) -> None:
+        if not self._progress:
+            return
+        now = time.monotonic()
+        wait = self._progress_at + PROGRESS_INTERVAL - now
+        if wait > 0:
+            asyncio.get_running_loop().call_later(wait, self._ring)
+            return
+        self._progress_at = now
+        for (run_id, path), progress in self._progress.items():
+            run = self._runs.get(run_id)
+            if run is not None:
+                run.pending.append(StepProgressed(path, progress))
+                touched[run_id] = run
+        self._progress.clear()
+
+    def _carry_out(self, run: Driven, effect: Effect, calls: list[AttemptCall]) -> None:
+        match effect:
+            case Dispatch():
+                self._dispatch(run, effect, calls)
+            case CancelAttempts(attempts=attempts):
+                self._cancel_attempts(run, attempts, CANCEL_GRACE)
+            case SetTimer(path=path, at=at, kind=kind):
+                self._timers.call_at(at, lambda: self._post(lambda: self._timer(run, path, kind), run))
+            case DriveChild():
+                self._spawn(self._drive_child(run, effect))
+            case CancelChild(run_id=child):
+                self._post(lambda: self._cancel_child(child))
+            case Gather():
+                self._spawn(self._gather(run, effect))
+            case Finished():
+                self._spawn(self._finished(run))
+            case _:
+                assert_never(effect)
+
+    # ------------------------------------------------------------ attempts
+
+    def _dispatch(self, run: Driven, dispatch: Dispatch, calls: list[AttemptCall]) -> None:
+        if not self._leases.safe:
+            self._held.append((run, dispatch))
+            asyncio.get_running_loop().call_later(0.25, self._ring)
+            return
+        self._attempts[dispatch.attempt_id] = run
+        run.attempts[dispatch.attempt_id] = (dispatch.path, dispatch.number)
+        try:
+            call = self._dispatcher.call_now(run, dispatch)
+        except ShoalError as error:
+            self._fail_attempt(dispatch.attempt_id, error)
+            return
+        if call is None:
+            self._spawn(self._dispatch_later(run, dispatch))
+        else:
+            calls.append(call)
+
+    async def _dispatch_later(self, run: Driven, dispatch: Dispatch) -> None:
+        try:
+            call = await self._dispatcher.call(run, dispatch)
+        except ShoalError as error:
+            self._fail_attempt(dispatch.attempt_id, error)
+            return
+        if dispatch.attempt_id in self._attempts:
+            self._submit([call])
+
+    def _submit(self, calls: Sequence[AttemptCall]) -> None:
+        wanted = [call for call in calls if call.attempt_id in self._attempts]
+        if wanted:
+            self._submitted.update(call.attempt_id for call in wanted)
+            self._a.executor.submit(wanted)
+            crash_point("dispatch.after")
+
+    def _release_held(self, calls: list[AttemptCall] | None = None) -> None:
+        """Dispatch what was held back while the leases were not safe."""
+        if not self._held or not self._leases.safe:
+            return
+        held, self._held = self._held, []
+        ready: list[AttemptCall] = []
+        for run, dispatch in held:
+            if run.id in self._runs:
+                self._dispatch(run, dispatch, ready)
+        if calls is None:
+            self._submit(ready)
+        else:
+            calls.extend(ready)
+
+    def _fail_attempt(self, attempt: AttemptId, error: ShoalError) -> None:
+        self._complete(Completion(attempt, Failed(error, retryable=error.retryable)))
+
+    def _cancel_attempts(self, run: Driven, attempts: Sequence[AttemptId], grace: timedelta) -> None:
+        known = [attempt for attempt in attempts if attempt in self._submitted]
+        self._a.executor.cancel(known, grace=grace)
+        self._held = [(r, d) for r, d in self._held if d.attempt_id not in attempts]
+        for attempt in attempts:
+            if attempt not in self._submitted:
+                self._attempts[attempt] = run
+                self._fail_attempt(attempt, RunCanceledError("the attempt was canceled before it began"))
+
+    def _complete(self, completion: Completion) -> None:
+        """Queue the end of an attempt as an input."""
+        self._submitted.discard(completion.attempt_id)
+        run = self._attempts.pop(completion.attempt_id, None)
+        if run is not None:
+            self._post(lambda: self._completed(run, completion), run)
+
+    def _completed(self, run: Driven, completion: Completion) -> Driven | None:
+        where = run.attempts.pop(completion.attempt_id, None)
+        if where is not None and (completion.logs or completion.logs_dropped):
+            self._a.logs.append(run.id, where[0], where[1], completion.logs, dropped=completion.logs_dropped)
+        if run.engine is None:
+            return None
+        outcome = completion.outcome
+        if run.root.parking and isinstance(outcome, Failed) and isinstance(outcome.error, RunCanceledError | WorkerLostError):
+            outcome = Failed(AttemptInterruptedError("the owner of the run stopped", step=where[0] if where else None))
+        run.engine.attempt_ended(completion.attempt_id, outcome, self._a.store.now(), node=completion.node)
+        return run
+
+    async def _hear_completions(self) -> None:
+        while True:
+            for completion in await self._a.executor.completions():
+                self._complete(completion)
+
+    async def _hear_notices(self) -> None:
+        while True:
+            for notice in await self._a.executor.notices():
+                self._notice(notice)
+            self._ring()
+
+    def _notice(self, notice: Notice) -> None:
+        run = self._attempts.get(notice.attempt_id)
+        where = run.attempts.get(notice.attempt_id) if run is not None else None
+        if run is None or where is None:
+            return
+        path, number = where
+        if notice.logs or notice.logs_dropped:
+            self._a.logs.append(run.id, path, number, notice.logs, dropped=notice.logs_dropped)
+        if notice.progress is not None:
+            self._progress[run.id, path] = notice.progress
+
+    # ------------------------------------------------------------ other inputs
+
+    def _timer(self, run: Driven, path: StepPath | None, kind: str) -> Driven | None:
+        if run.id not in self._runs or run.engine is None:
+            return None
+        run.engine.timer(path, kind, self._a.store.now())  # pyright: ignore[reportArgumentType]
+        return run
+
+    async def _gather(self, run: Driven, effect: Gather) -> None:
+        kept = effect.kept
+        items = from_memory(kept) if kept is not None else self._a.store.item_results(run.id, effect.path)
+        result = await gather(items, effect.count, self._a.blobs)
+
+        def tell() -> Driven | None:
+            if run.id not in self._runs or run.engine is None:
+                return None
+            run.engine.gathered(effect.path, result, self._a.store.now())
+            return run
+
+        self._post(tell, run)
+
+    async def _drive_child(self, parent: Driven, effect: DriveChild) -> None:
+        snapshot = await self._a.store.snapshot(effect.run_id)
+        ended = snapshot.run.status.ended and not (effect.reopen and snapshot.run.status is not RunStatus.SUCCEEDED)
+        if ended:
+            self._tell_parent(snapshot.run)
+            return
+        if parent.id not in self._runs:
+            return
+        child = Driven(snapshot.run, snapshot.spec, parent.epoch, parent.root)
+        self._runs[child.id] = child
+        await self._open(child, automatic=False, reopen=snapshot.run.status.ended)
+
+    def _tell_parent(self, record: RunRecord) -> None:
+        parent = self._runs.get(record.parent.run_id) if record.parent is not None else None
+        if parent is None:
+            return
+
+        def tell() -> Driven | None:
+            if parent.engine is None:
+                return None
+            now = self._a.store.now()
+            parent.engine.child_ended(record.id, record.status, record.outputs, record.error, now)
+            return parent
+
+        self._post(tell, parent)
+
+    def _cancel_child(self, child: RunId) -> Driven | None:
+        run = self._runs.get(child)
+        if run is None or run.engine is None:
+            return None
+        run.engine.command(InboxEntry(0, child, CancelCommand(), self._a.store.now()), self._a.store.now())
+        return run
+
+    async def _watch_store(self) -> None:
+        mark: int | None = None
+        while True:
+            mark = await self._a.store.wait(mark, 5.0)
+            if not self._runs:
+                continue
+            for entry in await self._a.store.inbox(list(self._runs), after=self._inbox_after):
+                self._inbox_after = max(self._inbox_after, entry.seq)
+                run = self._runs.get(entry.run_id)
+                if run is not None:
+                    self._post(lambda run=run, entry=entry: self._command(run, entry), run)
+
+    def _command(self, run: Driven, entry: InboxEntry) -> Driven | None:
+        if entry.seq <= run.inbox_seen or run.engine is None:
+            return None  # handed in already, or still in the snapshot that its engine will be opened from
+        run.inbox_seen = entry.seq
+        if isinstance(entry.command, ParkCommand):
+            run.pending.append(InboxHandled(entry.seq))
+            self._park(run.root, park=True)
+        else:
+            run.engine.command(entry, self._a.store.now())
+        return run
+
+    async def _take_over(self) -> None:
+        store = self._a.store
+        while not self._closing:
+            for entry in await store.requests():
+                await self._take_up(entry)
+            for lease in await store.claim(self._owner, ClaimQuery(None, self._fingerprint)):
+                await self._adopt(lease)
+            await self._a.clock.sleep(TAKEOVER_INTERVAL)
+
+    async def _take_up(self, entry: InboxEntry) -> None:
+        """Resume a run for a client; the request is handled whatever becomes of it, or it would come again."""
+        root_id = (await self._a.store.run(entry.run_id)).root_id
+        for lease in await self._a.store.claim(self._owner, ClaimQuery((root_id,), self._fingerprint)):
+            command = entry.command
+            accept = isinstance(command, ResumeCommand) and command.accept_tool_change
+            run = await self._adopt(lease, accept_tool_change=accept)
+            if run.id == entry.run_id:
+                run.inbox_seen = entry.seq
+                run.pending.append(InboxHandled(entry.seq))
+
+    # ------------------------------------------------------------ ends
+
+    async def _finished(self, run: Driven) -> None:
+        """Leave a run whose end is committed."""
+        record = await self._a.store.run(run.id)
+        if run.root is run:
+            await self._a.store.release(self._owner, [run.id], park=False)
+        else:
+            self._tell_parent(record)
+        self._leave(run)
+
+    def _park(self, run: Driven, *, park: bool) -> None:
+        """Begin to give a run back; done once nothing of it is in flight."""
+        run.parking, run.park = True, park
+        for member in run.tree.values():
+            if member.engine is not None:
+                member.engine.pause()
+            self._held = [(r, d) for r, d in self._held if r is not member]
+            self._cancel_attempts(member, tuple(member.attempts), STOP_GRACE)
+        self._post(lambda: run)
+
+    async def _finish_parking(self, touched: dict[RunId, Driven]) -> None:
+        for root in {id(run.root): run.root for run in touched.values()}.values():
+            busy = any(member.attempts for member in root.tree.values())
+            if not root.parking or busy or root.id not in self._runs:
+                continue
+            if any(member.pending for member in root.tree.values()):
+                self._ring()
+                continue
+            self._drop(root)
+            await self._a.store.release(self._owner, [root.id], park=root.park)
+
+    def _drop(self, run: Driven | None) -> None:
+        """Forget a run and its tree, whose lease is gone or given back; late results are refused by their ids."""
+        if run is None:
+            return
+        for member in list(run.root.tree.values()):
+            stale = tuple(member.attempts)
+            for attempt in stale:
+                self._attempts.pop(attempt, None)
+            if stale:
+                self._a.executor.cancel(stale, grace=timedelta(0))
+            self._leave(member)
+
+    def _leave(self, run: Driven) -> None:
+        self._runs.pop(run.id, None)
+        run.root.tree.pop(run.id, None)
+        run.left.set()
+        if not self._runs:
+            self._idle.set()

@@ -1,0 +1,121 @@
+"""What a run needs before its first dispatch: its tools pinned, its secrets there, its policy kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from shoal.engine.references import steps_with_tools
+from shoal.errors import MissingSecretError, ToolResolutionError
+from shoal.model.policies import Isolation, RunPolicy
+from shoal.model.run import RunSpec
+from shoal.model.tools import ToolLock, ToolRequest
+from shoal.model.values import Arguments, SecretName, SecretText
+from shoal.model.workflow import CallTool, Expression, ListOf, MapOf, Reference, Step, Template, Text, Workflow
+from shoal.ports import SecretProvider, ToolResolver
+
+
+def request_of(step: Step, action: CallTool, base_dir: str | None) -> ToolRequest:
+    """Return what has to be resolved for a step."""
+    return ToolRequest(action.reference, action.requirements, step.isolation is Isolation.PROCESS, base_dir)
+
+
+def requests_of(workflow: Workflow) -> list[ToolRequest]:
+    """Return what has to be resolved for a workflow and its sub-workflows, each once, in order."""
+    found: dict[ToolRequest, None] = {}
+    for flow, step in steps_with_tools(workflow):
+        if isinstance(step.action, CallTool):
+            found[request_of(step, step.action, flow.base_dir)] = None
+    return list(found)
+
+
+def check_policy(requests: Iterable[ToolRequest], policy: RunPolicy, host_tools: frozenset[str]) -> None:
+    """Refuse built-ins that reach the host where the policy does not allow them.
+
+    Raises:
+        ToolResolutionError: One is refused.
+    """
+    if policy.host_tools:
+        return
+    refused = sorted({r.reference.name for r in requests if r.reference.kind == "builtin" and r.reference.name in host_tools})
+    if refused:
+        raise ToolResolutionError(f"the policy of this run does not allow the built-in {', '.join(refused)}")
+
+
+def secrets_of(workflow: Workflow) -> set[str]:
+    """Return the names of the secrets that a workflow and its sub-workflows name."""
+    names: set[str] = set()
+    for _, step in steps_with_tools(workflow):
+        for _, template in (*step.inputs, *step.env):
+            _collect(template, names)
+    return names
+
+
+def _collect(template: Template, names: set[str]) -> None:
+    match template:
+        case Reference(root=("secrets", name)):
+            names.add(name)
+        case Expression(references=parts) | Text(parts=parts) | ListOf(items=parts):
+            for part in parts:
+                _collect(part, names)
+        case MapOf(entries=entries):
+            for _, part in entries:
+                _collect(part, names)
+        case _:
+            return
+
+
+def read_secrets(names: Iterable[str], policy: RunPolicy, provider: SecretProvider) -> dict[str, str]:
+    """Return secrets by name.
+
+    Raises:
+        MissingSecretError: Some are not provided, or not for this run; names them all.
+    """
+    found: dict[str, str] = {}
+    missing: list[str] = []
+    for name in sorted(names):
+        allowed = policy.secrets is None or name in policy.secrets
+        value = provider.get(name) if allowed else None
+        if value is None:
+            missing.append(name)
+        else:
+            found[name] = value
+    if missing:
+        raise MissingSecretError(
+            f"no secret {', '.join(repr(n) for n in missing)} is provided to this run",
+            hint=f"set SHOAL_SECRET_{missing[0]} or write it to the file of secrets",
+        )
+    return found
+
+
+def secrets_in(arguments: Arguments) -> set[str]:
+    """Return the names of the secrets in evaluated arguments."""
+    texts = [hole for _, hole in arguments.holes if isinstance(hole, SecretText)]
+    return {part.name for text in texts for part in text.parts if isinstance(part, SecretName)}
+
+
+async def pin_tools(
+    spec: RunSpec, resolver: ToolResolver, secrets: SecretProvider, host_tools: frozenset[str]
+) -> tuple[ToolLock, ...]:
+    """Pin every tool that a run's workflow names, once its policy and secrets are seen to be in order.
+
+    Raises:
+        ToolResolutionError: Some cannot be had.
+        MissingSecretError: Some secret is not there.
+        IndexUnavailableError: No index could be reached.
+    """
+    requests = requests_of(spec.workflow)
+    check_policy(requests, spec.policy, host_tools)
+    read_secrets(secrets_of(spec.workflow), spec.policy, secrets)
+    if not requests:
+        return ()
+    locks = await resolver.resolve(requests)
+    return tuple(locks[request] for request in requests)
+
+
+async def check_tools(locks: Sequence[ToolLock], resolver: ToolResolver, *, accept_change: bool) -> dict[ToolRequest, ToolLock]:
+    """Return the pinned tools to use on a resume, by request.
+
+    Raises:
+        ToolChangedError: A tool of the base environment is not the one that was pinned.
+    """
+    return {lock.request: await resolver.check(lock, accept_change=accept_change) for lock in locks}

@@ -1,0 +1,98 @@
+"""Secrets from the environment or from a file that only its owner can read.
+
+Owns where secrets are looked for. Their values go nowhere but into the calls of attempts; `mask` takes them out of everything
+that comes back.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from shoal.errors import InvalidInputError
+from shoal.model.masking import mask
+
+__all__ = ["PREFIX", "LocalSecrets", "mask"]
+
+PREFIX: Final = "SHOAL_SECRET_"
+"""A variable `SHOAL_SECRET_NAME` is the secret `NAME`."""
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+class LocalSecrets:
+    """Secrets of this host: a variable `SHOAL_SECRET_NAME`, else a line of the file.
+
+    Names are compared without regard to case, and `-` counts as `_`: `secrets.api-key` is the variable `SHOAL_SECRET_API_KEY`.
+    The file is read at each look-up that no variable answers, so a new value needs no restart.
+
+    Args:
+        variables: The process's environment variables.
+        file: A file of lines `NAME=VALUE`, mode 0600; None or a file that does not exist: no secrets in it.
+    """
+
+    def __init__(self, variables: Mapping[str, str], file: Path | None = None) -> None:
+        self._variables = {
+            _key(name.removeprefix(PREFIX)): value for name, value in variables.items() if name.startswith(PREFIX)
+        }
+        self._file = file
+
+    def __repr__(self) -> str:
+        return f"LocalSecrets({', '.join(self.names())})"
+
+    def get(self, name: str) -> str | None:
+        """Return a secret; None if there is none.
+
+        Raises:
+            InvalidInputError: The file can be read by others, or a line of it is not `NAME=VALUE`.
+        """
+        key = _key(name)
+        found = self._variables.get(key)
+        return found if found is not None else self._in_file().get(key)
+
+    def names(self) -> Sequence[str]:
+        """Return the names there are, in lower case and with `_`."""
+        return sorted({*self._variables, *self._in_file()})
+
+    def _in_file(self) -> dict[str, str]:
+        if self._file is None:
+            return {}
+        try:
+            with self._file.open(encoding="utf-8") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                if mode & 0o077:
+                    raise InvalidInputError(
+                        f"{self._file} holds secrets, and its mode {mode:04o} lets others at them",
+                        hint=f"chmod 600 {self._file}",
+                    )
+                return dict(_parsed(file.read(), self._file))
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"the secrets in {self._file} cannot be read: {error}") from None
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _parsed(text: str, file: Path) -> list[tuple[str, str]]:
+    """Return names and values of the lines of a file; never a value in an error."""
+    found: list[tuple[str, str]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        name, equals, value = stripped.partition("=")
+        name = name.removeprefix("export ").strip()
+        if not equals or not _NAME.fullmatch(name):
+            raise InvalidInputError(f"{file}:{number}: not a line NAME=VALUE")
+        value = value.strip()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":  # noqa: PLR2004 - a pair of quotes
+            value = value[1:-1]
+        found.append((_key(name), value))
+    return found
