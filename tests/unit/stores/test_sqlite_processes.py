@@ -132,7 +132,8 @@ def test_a_killed_owner_is_followed_at_once_and_nothing_it_was_told_of_is_lost(p
     assert asyncio.run(store.run(run_id)).live
     child.send_signal(signal.SIGKILL)
     child.wait()
-    rest = child.stdout.read()
+    with child.stdout, child.stderr:
+        rest = child.stdout.read()
     began = time.monotonic()
     (lease,) = asyncio.run(store.claim(OwnerId("next"), ORPHANS))
     assert time.monotonic() - began < 1
