@@ -112,7 +112,7 @@ def prune(
 ) -> int:
     """Delete old runs and what nothing uses any more.
 
-    Runs that have ended go by age and number, then blobs and environments without a use. The ids of the runs go to
+    Runs that have ended go by age and number, then blobs that no run names. The ids of the runs go to
     stdout, a summary to stderr. Blobs younger than 24 hours stay.
 
     Examples:
@@ -134,17 +134,13 @@ def prune(
                     "runs": list(report.runs),
                     "blobs": report.blobs,
                     "bytes": report.bytes,
-                    "environments": report.environments,
                 }
             )
             return 0
         for pruned in report.runs:
             emit(pruned)
         verb = "would be deleted" if dry_run else "deleted"
-        note(
-            f"{len(report.runs)} runs, {report.blobs} blobs ({bytes_text(report.bytes)}) "
-            f"and {report.environments} environments {verb}"
-        )
+        note(f"{len(report.runs)} runs and {report.blobs} blobs ({bytes_text(report.bytes)}) {verb}")
         return 0
 
     return carry_out(work)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from shoal.cli.api import Begin, RunHandle, RunView, connect
+from shoal.cli.api import connect
 from shoal.cli.failures import lines_of, report
 from shoal.cli.loop import Interrupts
 from shoal.cli.terminal import ReaderGoneError, emit, emit_json, error_console, note, plain
 from shoal.cli.view import run_to_json
 from shoal.errors import ShoalError
 from shoal.model.run import RunStatus, StepStatus
+
+if TYPE_CHECKING:
+    from shoal.cli.api import Begin
+    from shoal.client import RunHandle, RunView
 
 UNAVAILABLE = 3
 

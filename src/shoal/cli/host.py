@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING
 
-from shoal.cli.api import Finding, connect, daemon
-from shoal.cli.checks import LocalFinding, local_findings
+from shoal.cli.api import connect
 from shoal.cli.loop import Interrupts, carry_out
 from shoal.cli.running import JsonOption
-from shoal.cli.terminal import emit, emit_json, note, one_line
+from shoal.cli.terminal import emit, emit_json, glyphs_for, note, one_line
 from shoal.config import load_settings
 from shoal.errors import ShoalError
+
+if TYPE_CHECKING:
+    from shoal.client import Finding
 
 _UNHEALTHY = 3
 
@@ -26,20 +29,14 @@ def up(as_json: JsonOption = False) -> int:
     Example:
         shoal up && shoal run report.yaml --detach
     """
+    from shoal import daemon
+
     settings = load_settings()
-    info = daemon().up(settings)
-    facts: dict[str, Any] = (
-        dataclasses.asdict(info) if dataclasses.is_dataclass(info) and not isinstance(info, type) else {"daemon": str(info)}
-    )
-    shown = {
-        name: value if isinstance(value, (bool, int, float, str)) else str(value)
-        for name, value in facts.items()
-        if value is not None
-    }
+    info = daemon.up(settings)
     if as_json:
-        emit_json({"up": True, **shown})
+        emit_json({"up": True, **dataclasses.asdict(info)})
         return 0
-    emit("up: " + ", ".join(f"{name} {value}" for name, value in shown.items()))
+    emit(f"up: process {info.pid}, Ray at {info.ray_address}")
     note(f"It ends after {settings.idle_minutes:g} idle minutes, or with `shoal down`.")
     return 0
 
@@ -52,7 +49,9 @@ def down(as_json: JsonOption = False) -> int:
     Example:
         shoal down
     """
-    ended = daemon().down(load_settings())
+    from shoal import daemon
+
+    ended = daemon.down(load_settings())
     if as_json:
         emit_json({"ended": ended})
     else:
@@ -94,21 +93,21 @@ def doctor(as_json: JsonOption = False) -> int:
 
 
 async def _findings() -> AsyncIterator[Finding]:
-    for finding in local_findings():
-        yield finding
+    from shoal.cli.checks import findings_without_journal, settings_finding
+    from shoal.client import Finding
+
+    yield settings_finding()
     try:
         async with connect() as client:
             async for finding in client.diagnose():
                 yield finding
     except ShoalError as error:
-        yield LocalFinding(error.code.replace("_", " "), ok=False, detail=error.message, hint=error.hint)
+        yield Finding(error.code.replace("_", " "), ok=False, detail=error.message, hint=error.hint)
+        for finding in findings_without_journal():
+            yield finding
 
 
 def _print(finding: Finding) -> None:
-    import sys
-
-    from shoal.cli.terminal import glyphs_for
-
     glyphs = glyphs_for(sys.stdout)
     sign = glyphs.pending if finding.ok is None else glyphs.succeeded if finding.ok else glyphs.failed
     emit(f"{sign} {finding.name}: {one_line(finding.detail)}")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from shoal.cli.api import Client
 from shoal.cli.sources import template_text
 from shoal.model.encoding import fill, show
 from shoal.model.ids import RunId, StepPath, split_item
 from shoal.model.run import AttemptRecord, StepRecord, StepStatus
 from shoal.model.values import Hole, Json, SecretText
 from shoal.model.workflow import Step, Workflow
+
+if TYPE_CHECKING:
+    from shoal.client import Client
 
 _FAILED_ITEMS_SHOWN = 10
 

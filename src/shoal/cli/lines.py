@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from shoal.cli.api import RunView
 from shoal.cli.spans import clock_text, duration_text, took_text
 from shoal.cli.terminal import note, one_line
 from shoal.model.run import StepRecord, StepStatus
+
+if TYPE_CHECKING:
+    from shoal.client import RunView
 
 PROGRESS_EVERY = 5.0
 """Seconds between two progress lines of one step or build."""

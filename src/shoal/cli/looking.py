@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shoal.cli.api import Client, RunView, connect
+from shoal.cli.api import connect
 from shoal.cli.loop import Interrupts, carry_out
 from shoal.cli.running import JsonOption, RunArgument
 from shoal.cli.terminal import emit, emit_json
@@ -18,6 +18,9 @@ from shoal.model.events import Event
 from shoal.model.ids import WorkflowId
 from shoal.model.run import RunStatus
 from shoal.ports import LogChunk, RunQuery
+
+if TYPE_CHECKING:
+    from shoal.client import Client, RunView
 
 _EVENTS_SHOWN = 20
 

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from shoal.cli.api import RunView
 from shoal.cli.spans import duration_text, took_text
 from shoal.cli.terminal import one_line, plain
 from shoal.model.ids import StepPath, top_level
 from shoal.model.run import ItemCounts, Progress, StepRecord, StepStatus
+
+if TYPE_CHECKING:
+    from shoal.client import RunView
 
 DETAIL = "detail"
 """State of a row that belongs to the one above it."""

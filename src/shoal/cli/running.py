@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shoal.cli.api import Begin, Client, RunHandle, connect
+from shoal.cli.api import connect
 from shoal.cli.loop import Interrupts, carry_out
 from shoal.cli.terminal import emit, emit_json
 from shoal.errors import InvalidInputError
 from shoal.model.ids import RUN_ID, new_run_id
 from shoal.model.values import Json
 from shoal.model.workflow import Workflow
+
+if TYPE_CHECKING:
+    from shoal.cli.api import Begin
+    from shoal.client import Client, RunHandle
 
 RunArgument = Annotated[str, typer.Argument(metavar="ID", help="A run id, as `shoal runs` lists them.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -58,7 +62,7 @@ def run(
         shoal run nightly.yaml --run-id nightly-2026-11-23     (safe to repeat)
         shoal run long.yaml --detach && shoal runs
     """
-    from shoal.cli.definitions import read_inputs
+    from shoal.cli.inputs import read_inputs
     from shoal.language.finding import find_workflow
 
     if run_id is not None and not RUN_ID.match(run_id):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shoal.cli.api import RunView
 from shoal.cli.failures import lines_of
 from shoal.cli.inspection import StepView
 from shoal.cli.spans import ago_text, clock_text, duration_text, moment_text, took_text
@@ -20,6 +20,9 @@ from shoal.errors import ShoalError
 from shoal.model.events import Event
 from shoal.model.run import AttemptRecord, RunRecord, StepRecord
 from shoal.model.values import Json
+
+if TYPE_CHECKING:
+    from shoal.client import RunView
 
 STYLES = {
     "running": "cyan",

@@ -17,6 +17,7 @@ _ACROSS = 24.0
 _LANE = 8.0
 _TITLE_CHARACTER = 8.0
 _DETAIL_CHARACTER = 6.7
+_HEADER_CHARACTER = 9.5
 _LONGEST = 36
 _HEADER = 28.0
 
@@ -101,7 +102,7 @@ def _path(points: Sequence[_Point], *, dashed: bool, down: bool) -> str:
 
 
 def _document(graph: Graph, boxes: Sequence[_Box], paths: Sequence[str], size: tuple[float, float]) -> str:
-    title_width = len(graph.title) * _TITLE_CHARACTER + 2 * _MARGIN
+    title_width = len(graph.title) * _HEADER_CHARACTER + 2 * _MARGIN
     width, height = max(size[0] + 2 * _MARGIN, title_width, 120.0), max(size[1], 0.0) + 2 * _MARGIN + _HEADER
     lines = [
         (

@@ -10,16 +10,19 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from shoal.cli.api import RunView
 from shoal.cli.rows import DETAIL, Row, rows_of, select
 from shoal.cli.spans import took_text
 from shoal.cli.terminal import Glyphs, glyphs_for, plain
+
+if TYPE_CHECKING:
+    from shoal.client import RunView
 
 REFRESH_EVERY = 1 / 8
 TICK_EVERY = 1.0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shoal.cli.api import RunView
 from shoal.cli.inspection import StepView
 from shoal.cli.spans import iso
 from shoal.model.events import Event
 from shoal.model.run import AttemptRecord, RunRecord, StepRecord
+
+if TYPE_CHECKING:
+    from shoal.client import RunView
 
 
 def run_to_json(view: RunView) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Final
 from urllib.parse import unquote, urldefrag
 
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from shoal.environments.base import machine
 from shoal.environments.notes import write_whole
@@ -88,8 +88,9 @@ def _local_path(url: str, base_dir: str | None) -> Path:
     """Return the path of a `file:` reference; `file:///x` and `file:/x` are absolute, `file:./x` and `file:x` relative."""
     text = unquote(urldefrag(url).url.removeprefix("file:"))
     if text.startswith("//"):
-        text = "/" + text.lstrip("/").removeprefix("localhost/") if text.startswith("///") or "localhost" in text else text
-    path = Path(text).expanduser() if text.startswith("~") else Path(text)
+        host, _, rest = text.removeprefix("//").partition("/")
+        text = f"{host}/{rest}" if host in (".", "..") else f"/{rest}"
+    path = Path(text)
     if not path.is_absolute():
         if base_dir is None:
             raise ToolResolutionError(f"{url} is relative, and the workflow came from no file", hint="use an absolute path")
@@ -223,9 +224,13 @@ def _identity(data: bytes, origin: str) -> tuple[str, str, str]:
             tags = [tuple(t.split("-")) for t in _headers(wheel.read(f"{info}/WHEEL").decode())["tag"]]
         name, version = metadata["name"][0], metadata["version"][0]
         parts = [".".join(dict.fromkeys(tag[i] for tag in tags)) for i in range(3)]
-    except (zipfile.BadZipFile, StopIteration, KeyError, IndexError, UnicodeDecodeError) as error:
+        file_name = "-".join([info.removesuffix(".dist-info"), *parts]) + ".whl"
+        parse_wheel_filename(file_name)
+    except (zipfile.BadZipFile, StopIteration, KeyError, IndexError, UnicodeDecodeError, InvalidWheelFilename) as error:
         raise ToolResolutionError(f"{origin} is not a wheel that can be read: {error!r}") from None
-    return name, version, "-".join([info.removesuffix(".dist-info"), *parts]) + ".whl"
+    if "/" in file_name:  # it becomes a path
+        raise ToolResolutionError(f"{origin} is not a wheel that can be read: it is called {file_name!r}")
+    return name, version, file_name
 
 
 def _headers(text: str) -> dict[str, list[str]]:

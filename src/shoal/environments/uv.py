@@ -26,6 +26,9 @@ _UNREACHABLE: Final = re.compile(
 _OF_RESOLUTIONS: Final = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE")
 """Variables that have had their say when a lock was made, and that `--require-hashes` would refuse."""
 
+_ELSEWHERE: Final = ("VIRTUAL_ENV", "UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_PROJECT", "UV_WORKING_DIR")
+"""Variables that would send uv to another interpreter or folder than it is told."""
+
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
 
 
@@ -67,7 +70,7 @@ class Uv:
         """
         # uv needs this process's own variables (PATH, HOME, proxies, its UV_*): they are handed on whole, not looked into
         variables = {**os.environ, **self.settings.variables, "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
-        for name in ("VIRTUAL_ENV", *(_OF_RESOLUTIONS if locked else ())):
+        for name in (*_ELSEWHERE, *(_OF_RESOLUTIONS if locked else ())):
             variables.pop(name, None)
         try:
             done = subprocess.run(

@@ -10,22 +10,29 @@ Results come back as plain JSON or as an error. See ADR 0008 for the figures.
 from __future__ import annotations
 
 import functools
+import importlib
+import importlib.machinery
+import importlib.util
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, cast
 
 from shoal.language._lexer import ExpressionSyntaxError, Token, tokenize
 from shoal.language._problems import suggest
 from shoal.model.values import Json
 
-BUDGET: Final = 2_000_000
+BUDGET: Final = 1_200_000
 """Units of work of one evaluation: about a value touched, so that the worst case stays under a second."""
-MAX_ELEMENTS: Final = 100_000
+MAX_ELEMENTS: Final = 50_000
 """Elements that all comprehensions of one evaluation go through."""
 MAX_MACRO_DEPTH: Final = 2
+MAX_VALUE_DEPTH: Final = 100
+"""Nesting of the values that an expression takes in."""
 MACROS: Final = frozenset({"map", "filter", "all", "exists", "exists_one"})
 FUNCTIONS: Final = frozenset({"size", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "type", "dyn", "has",
                               "matches", "contains", "startsWith", "endsWith"})  # fmt: skip
@@ -35,7 +42,9 @@ METHODS: Final = frozenset({"size", "contains", "startsWith", "endsWith", "match
 _WORDS: Final = frozenset({"true", "false", "null", "in"})
 _TYPES: Final = frozenset({"int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type"})
 _OWN: Final = re.compile(r"_(?:\d+|failed)\Z")
-_EXECUTION_COST: Final = 15
+_EXECUTION_COST: Final = 8
+_CLASSES: Final = re.compile(r"\\[wWdDsSpPbB]|\[\^|\(\?")
+"""What makes a pattern large: classes of Unicode, and flags that turn letters into classes."""
 _LOCATION: Final = re.compile(r"<input>:(\d+):(\d+): (.*)")
 _UNDEFINED: Final = re.compile(r"Undefined variable or function: '([^']*)'")
 
@@ -54,6 +63,25 @@ class CelError(Exception):
         self.offset = offset
         self.hint = hint
         self.missing = missing
+
+
+@functools.cache
+def _binding() -> Any:
+    """Return the extension module of the package `cel`, without the package's command line.
+
+    `import cel` takes 0.4 s, nearly all of it for a terminal library that the package's own `cli` needs.
+    """
+    found = importlib.util.find_spec("cel")
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+            path = Path(folder, f"cel{suffix}")
+            spec = importlib.util.spec_from_file_location("cel.cel", path) if path.is_file() else None
+            if spec is not None and spec.loader is not None and "cel.cel" not in sys.modules:
+                module = importlib.util.module_from_spec(spec)
+                spec.loader.exec_module(module)
+                sys.modules["cel.cel"] = module
+                return module
+    return importlib.import_module("cel.cel")
 
 
 def quote(text: str) -> str:
@@ -117,8 +145,6 @@ class _Compiler:
     macros: int = 0
 
     def compile(self, tokens: list[Token], scope: frozenset[str], depth: int) -> Program:
-        import cel
-
         if not tokens:
             raise CelError("an argument is missing", offset=len(self.source))
         out: list[str] = []
@@ -142,7 +168,7 @@ class _Compiler:
             index += taken
         text = " ".join(out)
         try:
-            code = cel.compile(text)
+            code = _binding().compile(text)
         except ValueError as error:
             raise self._syntax_error(error, tokens, out) from error
         return Program(code, mentions, macros, _EXECUTION_COST + len(tokens))
@@ -200,7 +226,9 @@ class _Compiler:
                 place = token.start
                 break
             position += len(piece) + 1
-        message = found[3].split(" expecting {")[0].removeprefix("Syntax error: ").replace("'<EOF>'", "its end")
+        if "<EOF>" in found[3]:
+            return CelError("the expression ends too early", offset=place)
+        message = found[3].split(" expecting {")[0].removeprefix("Syntax error: ")
         return CelError(f"the expression is wrong: {message[:160]}", offset=place)
 
 
@@ -228,6 +256,15 @@ def _arguments(tokens: list[Token], opening: int) -> tuple[list[list[Token]], in
 # ---------------------------------------------------------------- carrying out
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A program and the context that it is executed in."""
+
+    program: Program
+    context: Any
+    weights: dict[str, int]
+
+
 @dataclass(slots=True)
 class Evaluation:
     """One evaluation with its budget."""
@@ -235,23 +272,27 @@ class Evaluation:
     left: int = BUDGET
     elements: int = MAX_ELEMENTS
     error: CelError | None = None
-    sizes: dict[int, int] = field(default_factory=dict[int, int])
 
     def run(self, program: Program, variables: Mapping[str, object]) -> Json:
         """Return what a program makes of its variables, as JSON. Raises `CelError`."""
-        weights = {name: weigh(variables[name]) for name in program.mentions if name in variables}
-        return to_json(self._execute(program, variables, weights))
+        weights = {name: weigh(value) for name, value in variables.items()}
+        return to_json(self.execute(self.prepare(program, dict(variables), weights)))
 
-    def _execute(self, program: Program, variables: Mapping[str, object], weights: Mapping[str, int]) -> object:
-        import cel
-
-        self._charge(program.weight + sum(weights[n] * count for n, count in program.mentions.items() if n in weights))
+    def prepare(self, program: Program, frame: dict[str, object], weights: dict[str, int]) -> _Prepared:
+        """Return a program bound to the variables of a frame, which the caller may change afterwards through it."""
         functions: dict[str, Callable[..., object]] = {"_matches": self._matches}
         for name, macro in program.macros.items():
-            functions[name] = self._callback(macro, variables, weights)
-        context = cel.Context({n: variables[n] for n in program.mentions if n in variables}, functions)
+            functions[name] = self._callback(macro, frame, weights)
+        variables = {name: frame[name] for name in program.mentions if name in frame}
+        return _Prepared(program, _binding().Context(variables, functions), weights)
+
+    def execute(self, prepared: _Prepared) -> object:
+        """Return what a program makes of the present variables of its frame. Raises `CelError`."""
+        program, weights = prepared.program, prepared.weights
+        self.charge(program.weight + sum(weights.get(name, 0) * count for name, count in program.mentions.items()))
+        result: object = None
         try:
-            result: object = program.code.execute(context)
+            result = program.code.execute(prepared.context)
         except BaseException as error:
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
@@ -259,28 +300,30 @@ class Evaluation:
                 self.error = _translate(error)
         if self.error is not None:
             raise self.error
-        return result  # pyright: ignore[reportPossiblyUnboundVariable] - bound unless an error was raised
+        return result
 
-    def _charge(self, work: int) -> None:
+    def charge(self, work: int) -> None:
+        """Take work from the budget. Raises `CelError` when none is left."""
         self.left -= work
         if self.left < 0:
             raise CelError("the expression is too much work for these values", hint="let a tool do it")
 
-    def _callback(self, macro: Macro, variables: Mapping[str, object], weights: Mapping[str, int]) -> Callable[..., object]:
+    def _callback(self, macro: Macro, frame: dict[str, object], weights: dict[str, int]) -> Callable[..., object]:
         def call(target: object) -> object:
             # The binding prints what a callback raises, so an error is kept until the execution has ended.
             if self.error is None:
                 try:
-                    return self._comprehend(macro, target, variables, weights)
+                    return self._comprehend(macro, target, frame, weights)
                 except CelError as error:
                     self.error = error
             return None
 
         return call
 
-    def _comprehend(self, macro: Macro, target: object, variables: Mapping[str, object], weights: Mapping[str, int]) -> object:
+    def _comprehend(self, macro: Macro, target: object, frame: dict[str, object], weights: dict[str, int]) -> object:
+        """Return what a macro makes of a list, or of the keys of a mapping in alphabetical order."""
         if isinstance(target, dict):
-            elements = sorted(cast("dict[object, object]", target), key=lambda k: (type(k).__name__, k))  # type: ignore[misc]
+            elements = sorted(cast("dict[object, object]", target), key=lambda key: (type(key).__name__, str(key)))
         elif isinstance(target, list):
             elements = cast("list[object]", target)
         else:
@@ -288,40 +331,18 @@ class Evaluation:
         self.elements -= len(elements)
         if self.elements < 0:
             raise CelError(f"the expression goes through more than {MAX_ELEMENTS:,} elements", hint="let a tool do it")
-        kept: list[object] = []
-        hits = 0
-        for element in elements:
-            inner = {**variables, macro.variable: element}
-            sizes = {**weights, macro.variable: weigh(element)}
-            if macro.kind == "map":
-                if macro.where is None or self._test(macro, macro.where, inner, sizes):
-                    value = self._execute(macro.body, inner, sizes)
-                    self._charge(weigh(value))
-                    kept.append(value)
-                continue
-            hit = self._test(macro, macro.body, inner, sizes)
-            hits += hit
-            if macro.kind == "filter" and hit:
-                kept.append(element)
-            elif macro.kind == "all" and not hit:
-                return False
-            elif macro.kind == "exists" and hit:
-                return True
+        loop = _Loop(self, macro, dict(frame), dict(weights))
         match macro.kind:
-            case "map" | "filter":
-                return kept
+            case "map":
+                return [loop.value() for element in elements if loop.enter(element)]
+            case "filter":
+                return [element for element in elements if loop.test(element)]
             case "all":
-                return True
+                return all(loop.test(element) for element in elements)
             case "exists":
-                return False
+                return any(loop.test(element) for element in elements)
             case _:
-                return hits == 1
-
-    def _test(self, macro: Macro, program: Program, variables: Mapping[str, object], weights: Mapping[str, int]) -> bool:
-        result = self._execute(program, variables, weights)
-        if not isinstance(result, bool):
-            raise CelError(f"the condition of .{macro.kind}() must be true or false, not {kind_of(result)}")
-        return result
+                return sum(loop.test(element) for element in elements) == 1
 
     def _matches(self, *arguments: object) -> object:
         if self.error is not None:
@@ -337,25 +358,65 @@ class Evaluation:
             raise CelError("matches() takes a text and a pattern")
         text, pattern = cast("tuple[str, str]", arguments)
         states = _states(pattern)
-        self._charge(states * (10 + len(text.encode("utf-8", "replace")) // 4))
+        self.charge(states * (10 + len(text.encode("utf-8", "replace")) // 4))
         try:
             return bool(_pattern_program().execute({"text": text, "pattern": pattern}))
         except Exception as error:
             raise CelError(f"{pattern[:80]!r} is not a regular expression that can be used here") from error
 
 
+class _Loop:
+    """One comprehension under way: its programs, bound once, and the element they see."""
+
+    def __init__(self, evaluation: Evaluation, macro: Macro, frame: dict[str, object], weights: dict[str, int]) -> None:
+        self._evaluation = evaluation
+        self._macro = macro
+        self._frame = frame
+        self._weights = weights
+        frame[macro.variable] = None
+        self._body = evaluation.prepare(macro.body, frame, weights)
+        self._where = evaluation.prepare(macro.where, frame, weights) if macro.where else None
+
+    def _show(self, element: object) -> None:
+        self._frame[self._macro.variable] = element
+        self._weights[self._macro.variable] = weigh(element)
+        for prepared in (self._body, self._where):
+            if prepared is not None and self._macro.variable in prepared.program.mentions:
+                prepared.context.add_variable(self._macro.variable, element)
+
+    def enter(self, element: object) -> bool:
+        """Show an element; return whether `map` takes it."""
+        self._show(element)
+        return self._where is None or self._boolean(self._where)
+
+    def value(self) -> object:
+        """Return what the body makes of the element."""
+        result = self._evaluation.execute(self._body)
+        self._evaluation.charge(2 * weigh(result))
+        return result
+
+    def test(self, element: object) -> bool:
+        """Show an element; return whether the body holds for it."""
+        self._show(element)
+        return self._boolean(self._body)
+
+    def _boolean(self, prepared: _Prepared) -> bool:
+        result = self._evaluation.execute(prepared)
+        if not isinstance(result, bool):
+            raise CelError(f"the condition of .{self._macro.kind}() must be true or false, not {kind_of(result)}")
+        return result
+
+
 @functools.cache
 def _pattern_program() -> Any:
-    import cel
-
-    return cel.compile("text.matches(pattern)")
+    return _binding().compile("text.matches(pattern)")
 
 
 def _states(pattern: str) -> int:
     """Return an upper estimate of a pattern's size once its repetitions are written out."""
     if len(pattern) > 256:  # noqa: PLR2004
         raise CelError("a pattern has at most 256 characters")
-    size = len(pattern) + 20 * (pattern.count("\\") + pattern.count("[")) + 1
+    size = len(pattern) + 10 * pattern.count("[") + 60 * len(_CLASSES.findall(pattern)) + 1
     for number in re.findall(r"\{[^}]*?(\d+)\}", pattern):
         size *= max(1, int(number[:6]))
     return min(size, BUDGET)
@@ -371,19 +432,26 @@ def weigh(value: object) -> int:
         if isinstance(node, str):
             total += len(node) >> 5
         elif isinstance(node, list):
+            total += 2
             stack.extend(cast("list[object]", node))
         elif isinstance(node, dict):
+            total += 2
             entries = cast("dict[str, object]", node)
-            total += len(entries)
+            total += 3 * len(entries)
             stack.extend(entries.values())
     return total
 
 
 def unfit(value: Json) -> str | None:
-    """Return why CEL cannot hold a value, or None: its numbers have 64 bits, its texts no lone surrogates."""
-    stack: list[Json] = [value]
+    """Return why CEL cannot hold a value, or None.
+
+    Its numbers have 64 bits and its texts no lone surrogates; the binding converts by recursion, so nesting is bounded.
+    """
+    stack: list[tuple[Json, int]] = [(value, 0)]
     while stack:
-        node = stack.pop()
+        node, depth = stack.pop()
+        if depth > MAX_VALUE_DEPTH:
+            return f"the value is nested more than {MAX_VALUE_DEPTH} levels deep and cannot be computed with"
         if isinstance(node, bool) or node is None or isinstance(node, float):
             continue
         if isinstance(node, int):
@@ -393,10 +461,10 @@ def unfit(value: Json) -> str | None:
             if not node.isascii() and not _is_unicode(node):
                 return "the text holds half a character (a lone surrogate)"
         elif isinstance(node, list):
-            stack.extend(node)
+            stack.extend((item, depth + 1) for item in node)
         else:
-            stack.extend(node)
-            stack.extend(node.values())
+            stack.extend((key, depth) for key in node)
+            stack.extend((item, depth + 1) for item in node.values())
     return None
 
 
@@ -451,8 +519,10 @@ def _translate(error: BaseException) -> CelError:
         case IndexError():
             return CelError(text[:200])
         case TypeError():
-            hint = "convert with double(x), int(x) or string(x)"
-            return CelError(text.split(". ", maxsplit=1)[0].split(": the operation", maxsplit=1)[0][:200], hint=hint)
+            text = text.split(". ", maxsplit=1)[0]
+            if "No such overload" in text:
+                text = "an operation does not go with the types of these values"
+            return CelError(text[:200], hint="convert with double(x), int(x) or string(x)")
         case RecursionError():
             return CelError("the value is nested too deeply")
         case _:

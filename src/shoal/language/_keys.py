@@ -39,6 +39,7 @@ DURATION: Final[dict[str, Json]] = {"type": ["number", "string"], "minimum": 0, 
 SIZE: Final[dict[str, Json]] = {"type": ["number", "string"], "exclusiveMinimum": 0, "examples": ["512MiB", "2G"]}
 
 VALUES: Final[dict[str, Json]] = {"$ref": "#/$defs/values"}
+ENV: Final[dict[str, Json]] = {"$ref": "#/$defs/env"}
 OUTPUT_NAMES: Final[dict[str, Json]] = {"$ref": "#/$defs/output_names"}
 
 RETRY: Final[Table] = {
@@ -68,7 +69,7 @@ WAIT: Final[Table] = {
 DEFAULTS: Final[Table] = {
     "retry": Key("Retries of every tool step.", {"$ref": "#/$defs/retry"}),
     "timeout": Key("Time for each attempt of every tool step.", DURATION),
-    "env": Key("Environment variables of every tool step.", VALUES),
+    "env": Key("Environment variables of every tool step.", ENV),
     "resources": Key("Resources of every tool step.", {"$ref": "#/$defs/resources"}),
     "isolation": Key("Isolation of every tool step.", {"enum": ["pool", "task", "process"]}),
 }
@@ -85,9 +86,9 @@ STEP: Final[Table] = {
     "needs": Key("The steps to wait for, instead of the one before.", {"type": "array", "items": _NAME}),
     "inputs": Key("What the tool or workflow is called with.", VALUES),
     "outputs": Key("Names of the outputs; a tool that returns others fails.", OUTPUT_NAMES),
-    "env": Key("Environment variables of the tool.", VALUES),
-    "env_vars": Key("The same as `env`.", VALUES),
-    "parameters": Key("The same as `env`.", VALUES),
+    "env": Key("Environment variables of the tool.", ENV),
+    "env_vars": Key("The same as `env`.", ENV),
+    "parameters": Key("The same as `env`.", ENV),
     "requirements": Key("Packages that the tool needs besides its own (PEP 508).", {"type": "array", "items": _TEXT}),
     "isolation": Key("Where an attempt runs (default pool).", {"enum": ["pool", "task", "process"]}),
     "resources": Key("What an attempt takes of the cluster.", {"$ref": "#/$defs/resources"}),

@@ -20,7 +20,6 @@ MAX_NESTING: Final = 32
 _STEP_PARTS: Final = ("outputs", "status", "error")
 _ERROR_PARTS: Final = ("code", "message")
 _RUN_FUNCTIONS: Final = {"always": "true", "failure": "_failed", "success": "(!_failed)"}
-_LITERALS: Final = frozenset({"true", "false", "null", "in"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +172,9 @@ class _Writer:
         """Return the CEL text of the tokens from an index on, and how many it takes."""
         token = self.tokens[index]
         if token.kind == "path":
+            before = [t.text for t in self.tokens[max(index - 2, 0) : index]]
+            if token.path[1:] == () and before[1:] == ["("] and before[0] in _cel.MACROS:
+                raise ExpressionSyntaxError(f"{token.text!r} cannot name an element", token.start, "call it x")
             return self._variable(token), 1
         if token.kind != "name" or (index and self.tokens[index - 1].text == "."):
             return token.text, 1

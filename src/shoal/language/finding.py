@@ -6,19 +6,18 @@ Owns where ids are looked up: `./workflows`, then the `workflows` folders of ins
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from shoal.errors import DefinitionError, NotFoundError
-from shoal.language.loading import SUFFIXES, load_file
-from shoal.model.ids import WORKFLOW_ID
+from shoal.errors import NotFoundError
+from shoal.language.loading import SUFFIXES, index_folders, load_file
 from shoal.model.workflow import Workflow
 
 AGENT_GROUP: Final = "agent.entrypoint"
 """Entry-point group under which an agent package names itself; its workflows lie in `workflows/` of its top package."""
 
-_LOOKED_INTO: Final = 1_000_000
+_NAMED: Final = 10
 
 
 def workflow_folders() -> list[Path]:
@@ -34,12 +33,6 @@ def _agent_folders() -> Iterator[Path]:
         spec = importlib.util.find_spec(entry.module.partition(".")[0])
         for location in (spec.submodule_search_locations or ()) if spec else ():
             yield Path(location) / "workflows"
-
-
-def workflow_files(folders: Sequence[Path] | None = None) -> Iterator[Path]:
-    """Yield the workflow files of folders (by default `workflow_folders()`), in a stable order."""
-    for folder in workflow_folders() if folders is None else folders:
-        yield from sorted(p for p in folder.rglob("*") if p.suffix in SUFFIXES and p.is_file())
 
 
 def is_file_name(text: str) -> bool:
@@ -61,32 +54,11 @@ def find_workflow(workflow: str | Path) -> Workflow:
         if not path.is_file():
             raise NotFoundError(f"there is no file {text}", hint="give the path of a workflow file, or a workflow's id")
         return load_file(path, workflows=folders)
-    if WORKFLOW_ID.match(text):
-        for path in workflow_files(folders):
-            found = _named(path, text, folders)
-            if found is not None:
-                return found
+    known = index_folders(folders)
+    if text in known:
+        return load_file(known[text], workflows=folders)
+    names = ", ".join(sorted(known)[:_NAMED]) or "none"
     raise NotFoundError(
-        f"there is no workflow {text!r} in ./workflows or in an installed agent", hint="or give the path of its file"
+        f"there is no file and no workflow {text!r}",
+        hint=f"workflows in ./workflows and in installed agents: {names}",
     )
-
-
-def _named(path: Path, workflow_id: str, folders: Sequence[Path]) -> Workflow | None:
-    """Return the workflow of a file if it has that id; a broken file is an error only if its name is the id."""
-    if path.stem != workflow_id and not _mentions(path, workflow_id):
-        return None
-    try:
-        workflow = load_file(path, workflows=folders)
-    except DefinitionError:
-        if path.stem == workflow_id:
-            raise
-        return None
-    return workflow if workflow.id == workflow_id else None
-
-
-def _mentions(path: Path, workflow_id: str) -> bool:
-    try:
-        with path.open("rb") as file:
-            return workflow_id.encode() in file.read(_LOOKED_INTO)
-    except OSError:
-        return False

@@ -3,8 +3,6 @@
 Subclass `LogStoreSuite` and define the fixture `logs`: a store on an empty place.
 """
 
-# ruff: noqa: D102 - tests: the name tells the promise
-
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,7 +1,6 @@
 """A journal and a client in memory for the command line's tests: what the commands see, with nothing behind it."""
 
 import asyncio
-import sys
 import time
 import types
 from contextlib import asynccontextmanager
@@ -214,7 +213,7 @@ class World:
 
     async def prune(self, *, older_than, keep, dry_run=False):
         self._called("prune", older_than=older_than, keep=keep, dry_run=dry_run)
-        return types.SimpleNamespace(runs=(RUN,), blobs=3, bytes=5 * 1024 * 1024, environments=1)
+        return types.SimpleNamespace(runs=(RUN,), blobs=3, bytes=5 * 1024 * 1024)
 
     async def diagnose(self):
         for finding in self.findings:
@@ -231,8 +230,8 @@ class Client:
         return getattr(self._world, {"runs": "list_runs", "events": "list_events"}.get(name, name))
 
 
-def install(world):
-    """Put a client of the world where the commands look for the real one."""
+def connect_to(world):
+    """Return what stands in for `shoal.client.connect`."""
 
     @asynccontextmanager
     async def connect(**settings):
@@ -246,10 +245,7 @@ def install(world):
         if world.close_error is not None:
             raise world.close_error
 
-    module = types.ModuleType("shoal.client")
-    module.connect = connect
-    sys.modules["shoal.client"] = module
-    return world
+    return connect
 
 
 def json_value(value):

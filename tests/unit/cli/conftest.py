@@ -1,20 +1,16 @@
 """The command line over a fake client; definitions from the real language."""
 
-import sys
-
 import pytest
-from cli_world import ANSWER, World, install
+from cli_world import ANSWER, World, connect_to
 
 from shoal.cli import main
 
 
 @pytest.fixture
 def world(monkeypatch):
-    for name in list(sys.modules):
-        if name == "shoal.client" or name.startswith("shoal.client."):
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "shoal.client", None)
-    return install(World())
+    found = World()
+    monkeypatch.setattr("shoal.client.connect", connect_to(found))
+    return found
 
 
 @pytest.fixture

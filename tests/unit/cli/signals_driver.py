@@ -2,8 +2,9 @@
 
 import sys
 
-from cli_world import World, install, views
+from cli_world import World, connect_to, views
 
+from shoal import client
 from shoal.cli import main
 
 world = World()
@@ -21,7 +22,7 @@ match sys.argv[1]:
         world.views = [type(last)(last.run, last.workflow, last.steps, outputs={"big": "x" * 1_000_000})]
     case "ends":
         pass
-install(world)
+client.connect = connect_to(world)
 status = main(sys.argv[2:])
 if ("closed", (), {}) in world.calls:
     sys.stderr.write("the client was closed\n")

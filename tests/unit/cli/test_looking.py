@@ -1,14 +1,12 @@
 """runs, show, logs, graph, validate, schema, tools list, doctor, up and down: over the fake client."""
 
 import json
-import sys
-import types
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 from cli_world import RUN, START, json_value, step
 
+from shoal.daemon_file import DaemonInfo
 from shoal.errors import NotFoundError, StoreUnavailableError
 from shoal.model.ids import AttemptId, StepPath
 from shoal.model.run import AttemptRecord, RunStatus
@@ -184,24 +182,17 @@ def test_doctor_finds_that_the_journal_cannot_be_opened(world, shoal, home):
 def test_doctor_finds_a_home_that_is_a_file(world, shoal, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SHOAL_HOME", str(tmp_path / "file"))
+    world.raises["connect"] = StoreUnavailableError("not a folder")
     status, out, _ = shoal("doctor")
     assert status == 3
     assert "no folder" in out
 
 
-@dataclass(frozen=True)
-class Info:
-    pid: int
-    ray_address: str | None
-
-
 def test_up_and_down_use_the_daemon(shoal, home, monkeypatch):
-    daemon = types.ModuleType("shoal.daemon")
-    daemon.up = lambda settings: Info(7, None)
-    daemon.down = lambda settings: False
-    monkeypatch.setitem(sys.modules, "shoal.daemon", daemon)
+    monkeypatch.setattr("shoal.daemon.up", lambda settings: DaemonInfo(7, "f", "2026-11-23T12:00:00+00:00", "127.0.0.1:6379"))
+    monkeypatch.setattr("shoal.daemon.down", lambda settings: False)
     status, out, _ = shoal("up")
-    assert (status, out) == (0, "up: pid 7\n")
-    assert json.loads(shoal("up", "--json")[1]) == {"up": True, "pid": 7}
+    assert (status, out) == (0, "up: process 7, Ray at 127.0.0.1:6379\n")
+    assert json.loads(shoal("up", "--json")[1])["pid"] == 7
     assert shoal("down")[:2] == (0, "nothing was up\n")
     assert json.loads(shoal("down", "--json")[1]) == {"ended": False}

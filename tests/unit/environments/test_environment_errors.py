@@ -12,6 +12,7 @@ from shoal.environments.uv import shortened
 from shoal.errors import EnvironmentBuildError, IndexUnavailableError, ToolResolutionError
 from shoal.model.tools import EnvironmentLock, LockedPackage
 from toolkit import HereRunner
+from wheels import make_wheel
 
 
 class Index(http.server.BaseHTTPRequestHandler):
@@ -106,3 +107,13 @@ def test_words_are_shortened_to_what_matters():
     words = shortened(text)
     assert words.startswith("Failed because http://***@h/x try yyy")
     assert len(words) < 1600
+
+
+def test_variables_that_point_uv_elsewhere_do_not_count(tmp_path, blobs, monkeypatch):
+    make_wheel(tmp_path / "links", "dep", "1.0", {"dep.py": ""})
+    for name, value in {"UV_SYSTEM_PYTHON": "1", "UV_PYTHON": "2.7", "VIRTUAL_ENV": "/none", "UV_PROJECT": "/none"}.items():
+        monkeypatch.setenv(name, value)
+    variables = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "links"), "PIP_CONFIG_FILE": "/dev/null"}
+    provider = UvEnvironments(tmp_path / "environments", blobs, HereRunner(), variables=variables)
+    found = asyncio.run(provider.lock(["dep"], process=False, base_dir=None))
+    assert asyncio.run(provider.build(found)).python.startswith(str(tmp_path))

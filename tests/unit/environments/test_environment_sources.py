@@ -161,3 +161,23 @@ def test_a_project_that_does_not_build_says_why(project, lock):
     )
     with pytest.raises(ToolResolutionError, match=r"does not build.*version"):
         lock("local-tool @ file:./local%20tool")
+
+
+def test_a_wheel_cannot_name_a_path(lock, tmp_path):
+    import zipfile
+
+    folder = tmp_path / "flows"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "x.whl", "w") as wheel:
+        wheel.writestr("x-1.dist-info/METADATA", "Name: x\nVersion: 1\n")
+        wheel.writestr("x-1.dist-info/WHEEL", "Tag: py3-none-../../../evil\n")
+    with pytest.raises(ToolResolutionError, match="not a wheel that can be read"):
+        lock("x @ file:./x.whl")
+    assert list(tmp_path.rglob("*evil*")) == []
+
+
+@pytest.mark.parametrize("spelling", ["file:./{}", "file:{}", "file://./{}", "file:///{root}/{}", "file://localhost{root}/{}"])
+def test_every_spelling_of_a_path_is_understood(lock, tmp_path, spelling):
+    root = tmp_path / "flows"
+    wheel = make_wheel(root, "plain", "1.0", {"plain.py": ""})
+    assert lock(f"plain @ {spelling.format(wheel.name, root=root)}").packages[0].version == "1.0"

@@ -18,7 +18,7 @@ _NODE_LIMIT = 1_000_000
 
 
 def read_inputs(workflow: Workflow, assignments: Sequence[str], file: str | None) -> dict[str, Json]:
-    """Return the inputs that `-i` and `--inputs` give, checked; `-i` wins over the file.
+    """Return the inputs that `-i` and `--inputs` give, checked and with defaults filled in; `-i` wins over the file.
 
     Raises:
         InvalidInputError: An input is unknown, missing or of the wrong type, or the file is not a mapping.
@@ -28,8 +28,7 @@ def read_inputs(workflow: Workflow, assignments: Sequence[str], file: str | None
     for text in assignments:
         name, value = parse_assignment(workflow, text)
         inputs[name] = value
-    check_inputs(workflow, inputs)
-    return inputs
+    return check_inputs(workflow, inputs)
 
 
 def _inputs_of_file(name: str) -> Mapping[str, Json]:
@@ -62,13 +61,19 @@ def _text_of(name: str) -> str:
 
 
 def _yaml(name: str, text: str) -> Any:
-    from ruamel.yaml import YAML
+    from ruamel.yaml import YAML, constructor
     from ruamel.yaml.error import YAMLError
 
+    # As in a workflow, what looks like a date is a string. (The package has no types.)
+    safe: Any = constructor.SafeConstructor
+    plain: Any = type("PlainConstructor", (safe,), {})
+    plain.add_constructor("tag:yaml.org,2002:timestamp", safe.construct_yaml_str)
+    yaml: Any = YAML(typ="safe", pure=True)
+    yaml.Constructor = plain
     try:
-        return YAML(typ="safe", pure=True).load(text)  # pyright: ignore[reportUnknownMemberType]
+        return yaml.load(text)
     except (YAMLError, RecursionError, ValueError) as error:
-        first = str(error).strip().replace("\n", " ") or "nested too deeply"
+        first = " ".join(str(error).split())[:300] or "nested too deeply"
         raise InvalidInputError(f"{name}: neither JSON nor YAML: {first}") from error
 
 
