@@ -499,3 +499,58 @@ def test_the_agent_carries_its_workflow_and_the_sources_of_its_tools(tmp_path):
     tools = [f"repo_report/tools/{tool.name}/pyproject.toml" for tool in (PACKAGE / "tools").iterdir()]
     assert len(tools) == 4
     assert names >= {"repo_report/workflows/report.yaml", "repo_report/workflows/sources.py", *tools}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A repository of two commits with more files than one group holds."""
+    root = tmp_path / "tree"
+    for i in range(45):
+        write(root, f"many/m{i}.py", "def f(x):\n    # a comment\n    return 1 if x else 2\n\n")
+    write(root, "main.py", PYTHON_SOURCE)
+    write(root, "main.c", C_SOURCE)
+    git(root, "init", "--quiet")
+    for text in ("", "# changed\n"):
+        write(root, "main.py", PYTHON_SOURCE + text)
+        git(root, "add", "--all")
+        git(root, "commit", "--quiet", "--message", "change")
+    return root
+
+
+def test_the_workflow_reports_on_a_tree_and_a_second_run_uses_its_environments_again(ray_address, tree, tmp_path):
+    home = tmp_path / "home"
+    environment = {**os.environ, "SHOAL_HOME": str(home), "SHOAL_RAY_ADDRESS": ray_address}
+
+    def run():
+        command = [
+            Path(sys.executable).with_name("shoal"),
+            "run",
+            WORKFLOW,
+            "-i",
+            f"path={tree}",
+            "-i",
+            f"out={tmp_path / 'out'}",
+            "--json",
+        ]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def built():
+        return {folder.name: folder.stat().st_ino for folder in (home / "environments").iterdir()}
+
+    first = run()
+    environments = built()
+    totals = {
+        "files": 47, "code_files": 47, "code": 45 * 2 + 18 + 5, "comment": 45 + 5 + 1 + 2, "blank": 45 + 12 + 1, "prose": 0,
+        "languages": 2, "functions": 45 + 4, "most_complex": {"complexity": 4, "name": "Shape.area", "place": "main.py:14"},
+    }  # fmt: skip
+    assert first["status"] == "succeeded"
+    assert first["outputs"] == {"report": str(tmp_path / "out" / "report.md"), "totals": totals}
+    items = {step["name"]: step["items"]["succeeded"] for step in first["steps"] if step.get("items")}
+    assert items["lines"] > 1
+    assert items["complexity"] > 1
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert rows(report, "Hotspots")[0][:4] == ["`main.py`", "2", "11", "22"]
+    assert run()["outputs"] == first["outputs"]
+    assert built() == environments
