@@ -4,8 +4,6 @@ Subclass `BlobStoreSuite`, define the fixture `blobs` (a store on an empty place
 outside, `damage`. A store that cannot leave its process sets `travels` to false.
 """
 
-
-
 from __future__ import annotations
 
 import hashlib

@@ -3,8 +3,6 @@
 Subclass `LogStoreSuite` and define the fixture `logs`: a store on an empty place.
 """
 
-
-
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Promises of a store about what is recorded and read back; part of `store_suite`."""
 
-
-
 from __future__ import annotations
 
 import dataclasses
