@@ -124,9 +124,10 @@ class InlineExecutor:
         self._closed = True
         self._waiting.clear()
         self.cancel(list(self._running), grace=grace)
-        end = time.monotonic() + grace.total_seconds()
+        slack = CHILD_SLACK if any(t.child for t in self._running.values()) else 0.0
+        end = time.monotonic() + grace.total_seconds() + slack
         while self._running and time.monotonic() < end:  # noqa: ASYNC110 - threads end; there is no event to wait for
-            await asyncio.sleep(min(_TICK, grace.total_seconds()))
+            await asyncio.sleep(_TICK / 2)
         self._running.clear()
         if self._ticker is not None:
             self._ticker.cancel()

@@ -6,6 +6,7 @@ caller's signal handlers untouched.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shutil
@@ -23,6 +24,9 @@ from shoal.errors import RayUnavailableError
 from shoal.executors.ray.library import load_ray
 
 NAMESPACE: Final = "shoal"
+
+_TEMP: Final = Path("/tmp")  # noqa: S108 - folders in it are made by mkdtemp
+_PREFIX: Final = "shoal-ray-"
 
 _SETTINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -99,8 +103,10 @@ def _start(num_cpus: float | None) -> RayConnection:
 
     if threading.current_thread() is not threading.main_thread():
         raise RayUnavailableError("a local Ray can be started in the main thread only: it ends with the thread that started it")
+    _sweep()
     # The path of its sockets may have 107 bytes at most, so it does not go where a long TMPDIR points.
-    folder = Path(tempfile.mkdtemp(prefix="shoal-ray-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_TEMP))
+    _hold(folder)
     try:
         _init(
             address="local",
@@ -115,6 +121,29 @@ def _start(num_cpus: float | None) -> RayConnection:
             hint="`shoal doctor` looks for the cause; `--executor inline` needs no Ray",
         ) from error
     return RayConnection(ray.get_runtime_context().gcs_address, started=True, attached=True, folder=folder)
+
+
+def _hold(folder: Path) -> None:
+    """Lock a folder for the life of this process: the descriptor is never closed, and no child inherits it."""
+    fcntl.flock(os.open(folder / "owner.lock", os.O_CREAT | os.O_RDWR, 0o600), fcntl.LOCK_EX)
+
+
+def _sweep() -> None:
+    """Remove the folders of local Rays whose process was killed before it could."""
+    for folder in _TEMP.glob(f"{_PREFIX}*"):
+        try:
+            if folder.stat().st_uid != os.getuid():
+                continue
+            fd = os.open(folder / "owner.lock", os.O_RDWR)
+        except OSError:
+            continue  # another user's, or one that is being made
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # its owner lives
+        finally:
+            os.close(fd)
 
 
 def _init(**options: Any) -> None:
