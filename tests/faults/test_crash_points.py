@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from promises.check import check_promises
-from wheels import make_wheel
 
 import shoal
+from promises.check import check_promises
 from shoal.faults import POINTS
 from shoal.model.run import RunStatus
+from wheels import make_wheel
 
 CHILD = Path(__file__).parent / "child.py"
 CANCEL = {"cancel.recorded"}
