@@ -28,12 +28,12 @@ async def main(home: str, run_id: str, log: str, what: str) -> None:
             await asyncio.sleep(0.1)
             await client.cancel(run_id)
         view = await handle.wait()
-        print(view.run.status.value)
+        sys.stdout.write(f"{view.run.status.value}\n")
 
 
 if __name__ == "__main__":
     try:
         asyncio.run(main(*sys.argv[1:]))
     except ShoalError as error:
-        print(f"error: {error.code}: {error}")
+        sys.stdout.write(f"error: {error.code}: {error}\n")
         raise SystemExit(9) from None

@@ -15,12 +15,15 @@ import site
 import sys
 import sysconfig
 import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
+
+from shoal.environments.notes import write_whole
 
 _ROOT: Final = "ray"
 _ALSO: Final = ("shoal", "psutil")
@@ -106,12 +109,12 @@ def write_stubs(folder: Path) -> None:
         path = folder / f"{stem}-py3-none-any.whl"
         if path.exists():
             continue
-        fresh = folder / f".{stem}.new"
-        with zipfile.ZipFile(fresh, "w") as wheel:
+        data = BytesIO()
+        with zipfile.ZipFile(data, "w") as wheel:
             wheel.writestr(f"{stem}.dist-info/METADATA", _stub_metadata(name, version))
             wheel.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             wheel.writestr(f"{stem}.dist-info/RECORD", "")
-        fresh.rename(path)
+        write_whole(path, data.getvalue())
 
 
 def _stub_metadata(name: str, version: str) -> str:

@@ -21,6 +21,7 @@ from shoal.environments.base import fingerprint, machine
 from shoal.environments.building import BuildPlan, build_here
 from shoal.environments.compiling import Kind, checked, compile_lock, lock_of
 from shoal.environments.index_settings import IndexSettings, index_settings
+from shoal.environments.notes import write_whole
 from shoal.environments.sources import BuiltSource, build_source
 from shoal.environments.uv import Uv
 from shoal.model.run import Progress
@@ -138,6 +139,4 @@ def _write(path: Path, lock: EnvironmentLock) -> None:
     for old in path.parent.iterdir():
         if time.time() - old.stat().st_mtime > _LOCK_KEPT_SECONDS:
             old.unlink(missing_ok=True)
-    fresh = path.with_suffix(f".{time.monotonic_ns()}.new")
-    fresh.write_text(json.dumps(to_json(lock)))
-    fresh.rename(path)
+    write_whole(path, json.dumps(to_json(lock)).encode())

@@ -21,10 +21,11 @@ from typing import Final
 from urllib.parse import unquote, urldefrag
 
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from shoal.environments.base import machine
-from shoal.environments.uv import Uv, UvFailedError, shortened
+from shoal.environments.notes import write_whole
+from shoal.environments.uv import Uv, UvFailedError, shortened, without_credentials
 from shoal.errors import IndexUnavailableError, NotFoundError, ToolResolutionError
 from shoal.model.ids import Digest
 from shoal.ports import BlobStore
@@ -87,8 +88,9 @@ def _local_path(url: str, base_dir: str | None) -> Path:
     """Return the path of a `file:` reference; `file:///x` and `file:/x` are absolute, `file:./x` and `file:x` relative."""
     text = unquote(urldefrag(url).url.removeprefix("file:"))
     if text.startswith("//"):
-        text = "/" + text.lstrip("/").removeprefix("localhost/") if text.startswith("///") or "localhost" in text else text
-    path = Path(text).expanduser() if text.startswith("~") else Path(text)
+        host, _, rest = text.removeprefix("//").partition("/")
+        text = f"{host}/{rest}" if host in (".", "..") else f"/{rest}"
+    path = Path(text)
     if not path.is_absolute():
         if base_dir is None:
             raise ToolResolutionError(f"{url} is relative, and the workflow came from no file", hint="use an absolute path")
@@ -149,9 +151,9 @@ def _from_git(url: str, blobs: BlobStore, uv: Uv) -> tuple[bytes, str]:
     if not at or "/" not in head.partition("://")[2] or "/" in ref.partition("://")[2]:
         head, ref = address, "HEAD"
     options = dict(part.split("=", 1) for part in fragment.split("&") if "=" in part)
-    subdirectory = options.get("subdirectory", "")
+    subdirectory = unquote(options.get("subdirectory", ""))
     commit = _commit(head, ref)
-    origin = f"git+{head}@{commit}" + (f"#subdirectory={subdirectory}" if subdirectory else "")
+    origin = f"git+{without_credentials(head)}@{commit}" + (f"#{fragment}" if fragment else "")
     return _noted(origin, blobs, uv, lambda: _clone_and_build(head, commit, subdirectory, uv)), origin
 
 
@@ -209,10 +211,7 @@ def _noted(content: str, blobs: BlobStore, uv: Uv, build: Callable[[], bytes]) -
     except (OSError, ValueError, KeyError, NotFoundError):
         pass
     data = build()
-    note.parent.mkdir(parents=True, exist_ok=True)
-    fresh = note.with_suffix(f".{os.getpid()}.new")
-    fresh.write_text(json.dumps({"wheel": blobs.put(data)}))
-    fresh.rename(note)
+    write_whole(note, json.dumps({"wheel": blobs.put(data)}).encode())
     return data
 
 
@@ -225,9 +224,13 @@ def _identity(data: bytes, origin: str) -> tuple[str, str, str]:
             tags = [tuple(t.split("-")) for t in _headers(wheel.read(f"{info}/WHEEL").decode())["tag"]]
         name, version = metadata["name"][0], metadata["version"][0]
         parts = [".".join(dict.fromkeys(tag[i] for tag in tags)) for i in range(3)]
-    except (zipfile.BadZipFile, StopIteration, KeyError, IndexError, UnicodeDecodeError) as error:
+        file_name = "-".join([info.removesuffix(".dist-info"), *parts]) + ".whl"
+        parse_wheel_filename(file_name)
+    except (zipfile.BadZipFile, StopIteration, KeyError, IndexError, UnicodeDecodeError, InvalidWheelFilename) as error:
         raise ToolResolutionError(f"{origin} is not a wheel that can be read: {error!r}") from None
-    return name, version, "-".join([info.removesuffix(".dist-info"), *parts]) + ".whl"
+    if "/" in file_name:  # it becomes a path
+        raise ToolResolutionError(f"{origin} is not a wheel that can be read: it is called {file_name!r}")
+    return name, version, file_name
 
 
 def _headers(text: str) -> dict[str, list[str]]:

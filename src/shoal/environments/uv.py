@@ -26,6 +26,9 @@ _UNREACHABLE: Final = re.compile(
 _OF_RESOLUTIONS: Final = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE")
 """Variables that have had their say when a lock was made, and that `--require-hashes` would refuse."""
 
+_ELSEWHERE: Final = ("VIRTUAL_ENV", "UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_PROJECT", "UV_WORKING_DIR")
+"""Variables that would send uv to another interpreter or folder than it is told."""
+
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
 
 
@@ -67,7 +70,7 @@ class Uv:
         """
         # uv needs this process's own variables (PATH, HOME, proxies, its UV_*): they are handed on whole, not looked into
         variables = {**os.environ, **self.settings.variables, "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
-        for name in ("VIRTUAL_ENV", *(_OF_RESOLUTIONS if locked else ())):
+        for name in (*_ELSEWHERE, *(_OF_RESOLUTIONS if locked else ())):
             variables.pop(name, None)
         try:
             done = subprocess.run(
@@ -96,5 +99,10 @@ def shortened(text: str) -> str:
     """Return uv's own words on one line: without its labels, its progress, and the credentials of an index."""
     lines = [re.sub(r"^\s*(error|cause|hint|warning|[x×]|[├╰]─▶|│)?:?\s+", "", line).strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("Using Python", "Resolved ", "Prepared ", "Building "))]
-    words = _CREDENTIALS.sub("***@", " ".join(lines))
+    words = without_credentials(" ".join(lines))
     return words if len(words) <= _WORDS_LIMIT else words[:_WORDS_LIMIT] + " ..."
+
+
+def without_credentials(text: str) -> str:
+    """Return text in which user and password of every URL are stars."""
+    return _CREDENTIALS.sub("***@", text)

@@ -15,12 +15,13 @@ from typing import Final
 from shoal.errors import InternalError, RunCanceledError, StepFailedError, StepTimeoutError
 from shoal.executors.logs import LogBuffer
 from shoal.executors.masking import Mask
+from shoal.executors.surroundings import invalid_variable
 from shoal.model.attempts import AttemptCall, Completion, Failed, Notice, Outcome
 from shoal.model.run import Progress
 from shoal.ports import AttemptControl
 
 QUIET: Final = 0.2
-"""Seconds that an attempt runs before it is told of: a shorter one costs no notice, its log comes with its completion."""
+"""Seconds from an attempt's start to its first notice, and between two: a shorter one's log comes with its completion."""
 
 
 def where(call: AttemptCall) -> str:
@@ -47,6 +48,7 @@ class Attempt:
         self.started_at: Final = datetime.now(UTC)
         self._canceled = False
         self._seen = False
+        self._notice_at = self.began + QUIET
         self._told = False
         self.told = 0
         self._progress: Progress | None = None
@@ -67,6 +69,10 @@ class Attempt:
         flag = self._canceled or self.timed_out
         self._seen |= flag
         return flag
+
+    def see(self) -> None:
+        """Note that the tool was told of its flag by other ways than `control`."""
+        self._seen = True
 
     def cancel(self, grace: float) -> None:
         """Set the cancel flag; a second call may only bring the end nearer.
@@ -100,14 +106,16 @@ class Attempt:
     # ------------------------------------------------------------ what it lets out
 
     def notice(self) -> Notice | None:
-        """Return what there is to tell since the last call; None: nothing, or the attempt is too young."""
-        if not self._told and time.monotonic() - self.began < QUIET:
+        """Return what there is to tell since the last one; None: nothing, or too soon after the start or the last one."""
+        now = time.monotonic()
+        if now < self._notice_at:
             return None
         logs, dropped = self.log.take()
         progress, self._progress = self._progress, None
         if self._told and progress is None and not logs and not dropped:
             return None
         started = None if self._told else self.started_at
+        self._notice_at = now + QUIET
         self._told = True
         self.told += 1
         return Notice(self.call.attempt_id, started, progress, logs, dropped)
@@ -129,6 +137,10 @@ class Attempt:
 
     def invoke(self, invoke: Callable[[AttemptCall, AttemptControl], Outcome]) -> Outcome:
         """Carry the attempt out in this thread and return what its end means. Never raises."""
+        bad = invalid_variable(self.call.env)
+        if bad is not None:
+            failed = self.failed(f"its `env` has a variable {bad!r} that cannot be set", exception="ValueError")
+            return replace(failed, retryable=False)
         try:
             outcome = invoke(self.call, self.control)
         except SystemExit as error:

@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
 from typing import Final
 
 from shoal.executors.logs import RECORD_FORMAT, LogBuffer
@@ -27,14 +26,18 @@ class Capture:
         self._lock: Final = threading.Lock()
         self._reader = -1
 
-    def begin(self) -> int:
-        """Redirect both descriptors; return the one to watch for something to `drain`."""
-        _descriptors.flush()
+    def begin(self) -> None:
+        """Redirect both descriptors."""
+        _descriptors.keep()
         self._reader, writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.dup2(writer, 1)
         os.dup2(writer, 2)
         os.close(writer)
+
+    @property
+    def reader(self) -> int:
+        """The descriptor to watch for something to `drain`."""
         return self._reader
 
     def drain(self) -> None:
@@ -49,13 +52,12 @@ class Capture:
                     return
                 self._buffer.write(data)
 
-    def end(self, unwatch: Callable[[int], object]) -> None:
-        """Put both descriptors back, take the rest, close the pipe; `unwatch` is called with it before that."""
+    def end(self) -> None:
+        """Put both descriptors back, take the rest, close the pipe, which nobody may watch any more."""
         _descriptors.flush()
         _descriptors.restore()
         self.drain()
         with self._lock:
-            unwatch(self._reader)
             os.close(self._reader)
             self._reader = -1
 
@@ -65,13 +67,14 @@ class _Descriptors:
 
     def __init__(self) -> None:
         self._kept: tuple[int, int] | None = None
-        self._libc: ctypes.CDLL | None = None
+        self._libc: ctypes.PyDLL | None = None
 
     def keep(self) -> None:
         if self._kept is None:
             self._kept = (os.dup(1), os.dup(2))
             try:
-                self._libc = ctypes.CDLL(None)
+                # PyDLL keeps the interpreter's lock: giving it away for a microsecond costs more than the flush.
+                self._libc = ctypes.PyDLL(None)
             except OSError:
                 pass  # no C library to flush: output of C code that stays in its buffers is late
 
@@ -81,7 +84,6 @@ class _Descriptors:
             os.dup2(self._kept[1], 2)
 
     def flush(self) -> None:
-        self.keep()
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -107,14 +109,9 @@ class Records(logging.Handler):
 
     def install(self) -> None:
         """Become a handler of the root logger, which from then on lets `INFO` pass."""
-        logging.getLogger().addHandler(self)
-        self.restore()
-
-    def restore(self) -> None:
-        """Put the root logger's level back."""
         root = logging.getLogger()
-        if root.level != logging.INFO:
-            root.setLevel(logging.INFO)
+        root.addHandler(self)
+        root.setLevel(logging.INFO)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""

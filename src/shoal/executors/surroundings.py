@@ -1,10 +1,11 @@
-"""What a tool may change of its process, put back as it was: environment variables, cwd, signal handlers, streams.
+"""What a tool may change of its process, put back as it was: environment variables, cwd, signal handlers, streams, log level.
 
 Owns no isolation: what a tool changes holds for the whole process until it is put back.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -31,6 +32,7 @@ class Surroundings:
         self._cwd: Final = _cwd()
         self._streams: Final = (sys.stdin, sys.stdout, sys.stderr)
         self._umask: Final = _umask()
+        self._log_level: Final = logging.getLogger().level
         self._handlers: Final[dict[int, Any]] = (
             {number: signal.getsignal(number) for number in _SIGNALS}
             if threading.current_thread() is threading.main_thread()
@@ -48,6 +50,8 @@ class Surroundings:
         if _umask() != self._umask:
             os.umask(self._umask)
         sys.stdin, sys.stdout, sys.stderr = self._streams
+        if logging.getLogger().level != self._log_level:
+            logging.getLogger().setLevel(self._log_level)
         self._restore_handlers()
 
     def restore_variables(self) -> None:
@@ -72,8 +76,17 @@ class Surroundings:
 
 
 def set_variables(variables: Mapping[str, str]) -> None:
-    """Add environment variables to this process."""
-    os.environ.update(variables)
+    """Add environment variables to this process; one that cannot be set is left out (`invalid_variable` names it)."""
+    for name, value in variables.items():
+        try:
+            os.environ[name] = value
+        except ValueError:
+            continue
+
+
+def invalid_variable(variables: Mapping[str, str]) -> str | None:
+    """Return the name of a variable that no environment can hold; None: all are well."""
+    return next((n for n, v in variables.items() if not n or "=" in n or "\0" in n or "\0" in v), None)
 
 
 def _raw() -> Mapping[Any, Any]:

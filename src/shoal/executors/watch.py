@@ -6,6 +6,7 @@ and its memory limit are kept. An attempt that has to end takes the worker's pro
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import selectors
 import threading
@@ -20,8 +21,11 @@ from shoal.executors.attempt import QUIET, Attempt, where
 from shoal.executors.capture import Capture
 from shoal.model.attempts import Failed, Outcome
 
-_TICK: Final = 0.1
+_TICK: Final = 0.05
 _MEMORY_TICK: Final = 0.25
+_LAST_RESORT: Final = 1.5
+"""Seconds after its end at which an attempt that this thread could not end is ended without it."""
+
 _LINGER: Final = 2.0
 """Seconds after the last attempt until the thread sleeps for good: waking it costs more than a tick."""
 
@@ -40,6 +44,7 @@ class Guard:
     slack: float = 0.0
     memory: int | None = None
     baseline: int = 0
+    watched: bool = False
     next_look: float = field(default_factory=time.monotonic)
 
     def outgrown(self) -> bool:
@@ -77,6 +82,7 @@ class Watch:
         self._condemn: Final = condemn
         self._selector: Final = selectors.DefaultSelector()
         self._guard: Guard | None = None
+        self._lock: Final = threading.Lock()
         self._active_at = 0.0
         self._parked = False
         self._wake_reader, self._wake_writer = os.pipe()
@@ -90,7 +96,8 @@ class Watch:
             threading.Thread(target=self._run, name="shoal-watch", daemon=True).start()
         if guard.memory is not None:
             guard.baseline = held()
-        self._selector.register(guard.capture.begin(), selectors.EVENT_READ, guard.capture)
+        guard.capture.begin()
+        self._arm(guard)
         self._active_at = time.monotonic()
         self._guard = guard
         if self._parked:
@@ -98,9 +105,21 @@ class Watch:
 
     def end(self) -> None:
         """Let go of the attempt; all that it printed is in its log."""
-        guard, self._guard = self._guard, None
+        with self._lock:
+            guard, self._guard = self._guard, None
+            if guard is not None and guard.watched:
+                self._selector.unregister(guard.capture.reader)
         if guard is not None:
-            guard.capture.end(self._selector.unregister)
+            if guard.attempt.call.timeout is not None:
+                faulthandler.cancel_dump_traceback_later()
+            guard.capture.end()
+
+    def _arm(self, guard: Guard) -> None:
+        """Let C code end the process if the tool holds the interpreter's lock past its end, so that no thread can run."""
+        end = guard.attempt.kill_at
+        if end is not None:
+            after = end - time.monotonic() + guard.slack + _LAST_RESORT
+            faulthandler.dump_traceback_later(after, exit=True, file=self._wake_writer)
 
     def _run(self) -> None:
         while True:
@@ -117,6 +136,12 @@ class Watch:
                 self._look(guard)
 
     def _look(self, guard: Guard) -> None:
+        if not guard.watched:
+            # Not before the first tick: a short attempt's output waits in the pipe, and wakes nobody.
+            with self._lock:
+                if self._guard is guard:
+                    self._selector.register(guard.capture.reader, selectors.EVENT_READ, guard.capture)
+                    guard.watched = True
         attempt, now = guard.attempt, time.monotonic()
         end = attempt.kill_at
         if end is not None and now >= end + guard.slack:

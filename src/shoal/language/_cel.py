@@ -31,6 +31,8 @@ BUDGET: Final = 1_200_000
 MAX_ELEMENTS: Final = 50_000
 """Elements that all comprehensions of one evaluation go through."""
 MAX_MACRO_DEPTH: Final = 2
+MAX_VALUE_DEPTH: Final = 100
+"""Nesting of the values that an expression takes in."""
 MACROS: Final = frozenset({"map", "filter", "all", "exists", "exists_one"})
 FUNCTIONS: Final = frozenset({"size", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "type", "dyn", "has",
                               "matches", "contains", "startsWith", "endsWith"})  # fmt: skip
@@ -430,8 +432,10 @@ def weigh(value: object) -> int:
         if isinstance(node, str):
             total += len(node) >> 5
         elif isinstance(node, list):
+            total += 2
             stack.extend(cast("list[object]", node))
         elif isinstance(node, dict):
+            total += 2
             entries = cast("dict[str, object]", node)
             total += 3 * len(entries)
             stack.extend(entries.values())
@@ -439,10 +443,15 @@ def weigh(value: object) -> int:
 
 
 def unfit(value: Json) -> str | None:
-    """Return why CEL cannot hold a value, or None: its numbers have 64 bits, its texts no lone surrogates."""
-    stack: list[Json] = [value]
+    """Return why CEL cannot hold a value, or None.
+
+    Its numbers have 64 bits and its texts no lone surrogates; the binding converts by recursion, so nesting is bounded.
+    """
+    stack: list[tuple[Json, int]] = [(value, 0)]
     while stack:
-        node = stack.pop()
+        node, depth = stack.pop()
+        if depth > MAX_VALUE_DEPTH:
+            return f"the value is nested more than {MAX_VALUE_DEPTH} levels deep and cannot be computed with"
         if isinstance(node, bool) or node is None or isinstance(node, float):
             continue
         if isinstance(node, int):
@@ -452,10 +461,10 @@ def unfit(value: Json) -> str | None:
             if not node.isascii() and not _is_unicode(node):
                 return "the text holds half a character (a lone surrogate)"
         elif isinstance(node, list):
-            stack.extend(node)
+            stack.extend((item, depth + 1) for item in node)
         else:
-            stack.extend(node)
-            stack.extend(node.values())
+            stack.extend((key, depth) for key in node)
+            stack.extend((item, depth + 1) for item in node.values())
     return None
 
 
@@ -510,8 +519,10 @@ def _translate(error: BaseException) -> CelError:
         case IndexError():
             return CelError(text[:200])
         case TypeError():
-            hint = "convert with double(x), int(x) or string(x)"
-            return CelError(text.split(". ", maxsplit=1)[0].split(": the operation", maxsplit=1)[0][:200], hint=hint)
+            text = text.split(". ", maxsplit=1)[0]
+            if "No such overload" in text:
+                text = "an operation does not go with the types of these values"
+            return CelError(text[:200], hint="convert with double(x), int(x) or string(x)")
         case RecursionError():
             return CelError("the value is nested too deeply")
         case _:

@@ -143,6 +143,9 @@ def _check_cycles(steps: list[Step], names: Names) -> None:
         name = next(need for need in needs[name] if need in waiting)
     cycle = [*path[path.index(name) :], name]
     start = names.steps[cycle[0]]
+    if len(cycle) == 2:  # noqa: PLR2004 - one step, twice
+        names.problems.add(start.mark, f"step {cycle[0]!r} waits for itself")
+        return
     hint = "without `needs` a step also waits for the one before it"
     names.problems.add(start.mark, f"steps wait for each other: {' -> '.join(cycle)}", hint)
 

@@ -95,6 +95,11 @@ class Uses:
         if isinstance(node, Sequence):
             return self.template(node)
         parsed = self._whole(node, "`foreach`")
+        for reference, offset in parsed.positions if parsed else ():
+            if reference.root[0] in {"item", "index"}:
+                self.problems.add(
+                    cast("Scalar", node).place(offset), f"`{reference.root[0]}` has no meaning in `foreach` itself"
+                )
         return parsed.result if parsed else None
 
     def _whole(self, node: Node, what: str, *, condition: bool = False) -> Parsed | None:

@@ -43,8 +43,8 @@ def read_workflow(root: Node, base_dir: str | None, find: FindWorkflow, problems
         tuple(i.name for i in inputs),
         problems,
     )
-    steps = _graph.order(drafts, names, last=False)
-    finally_steps = _graph.order(finally_drafts, names, last=True)
+    steps = _graph.order([d for d in drafts if names.steps[d.step.name] is d], names, last=False)
+    finally_steps = _graph.order([d for d in finally_drafts if names.steps[d.step.name] is d], names, last=True)
     outputs = _outputs(fields, steps, names)
     _graph.check_whole(fields.node.mark, problems, sum(map(_size, (*steps, *finally_steps))))
     workflow = Workflow(

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, assert_never
@@ -30,33 +28,29 @@ from shoal.engine.effects import (
     SetTimer,
 )
 from shoal.errors import (
-    AttemptInterruptedError,
     InfrastructureError,
     InternalError,
     LeaseLostError,
-    RunCanceledError,
     ShoalError,
-    WorkerLostError,
 )
 from shoal.faults import crash_point
-from shoal.model.attempts import AttemptCall, Completion, Failed, Notice
-from shoal.model.ids import AttemptId, OwnerId, RunId, StepPath
+from shoal.model.attempts import AttemptCall
+from shoal.model.ids import OwnerId, RunId, StepPath
 from shoal.model.run import (
     CancelCommand,
+    CancelRecorded,
     InboxEntry,
     InboxHandled,
     Lease,
     NewRun,
     Noted,
     ParkCommand,
-    Progress,
     ResumeCommand,
     RunBatch,
     RunChanged,
     RunEnded,
     RunRecord,
     RunStatus,
-    StepProgressed,
     ToolsLocked,
 )
 from shoal.ports import (
@@ -70,15 +64,14 @@ from shoal.ports import (
     StepExecutor,
     ToolResolver,
 )
+from shoal.runtime.attempts import Attempts
 from shoal.runtime.dispatching import Dispatcher
 from shoal.runtime.driven import Driven
+from shoal.runtime.inputs import Inputs
 from shoal.runtime.leases import LeaseKeeper
 from shoal.runtime.preparation import check_tools, pin_tools
 from shoal.runtime.timers import Timers
 from shoal.runtime.values import BlobValues, from_memory, gather
-
-PROGRESS_INTERVAL: Final = 0.5
-"""Seconds between writes of tools' progress."""
 
 TAKEOVER_INTERVAL: Final = 1.0
 """Seconds between looks for runs whose owner died."""
@@ -121,16 +114,8 @@ class Orchestrator:
         self._fingerprint = fingerprint
         self._takes_over = takes_over
         self._values = BlobValues(adapters.blobs)
-        self._bell = asyncio.Event()
-        self._inputs: deque[tuple[Driven | None, Callable[[], Driven | None]]] = deque()
+        self._inputs = Inputs(self._give_up)
         self._runs: dict[RunId, Driven] = {}
-        self._attempts: dict[AttemptId, Driven] = {}
-        self._submitted: set[AttemptId] = set()
-        self._held: list[tuple[Driven, Dispatch]] = []
-        self._progress: dict[tuple[RunId, StepPath], Progress] = {}
-        self._progress_at = 0.0
-        self._touched: dict[RunId, Driven] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._timers = Timers(adapters.store.now, adapters.clock)
         self._leases = LeaseKeeper(adapters.store, owner)
         self._inbox_after = 0
@@ -138,15 +123,16 @@ class Orchestrator:
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._dispatcher = Dispatcher(
+        dispatcher = Dispatcher(
             adapters.store,
             adapters.resolver,
             adapters.environments,
             adapters.secrets,
             self._values,
             adapters.host_tools,
-            self._ring,
+            self._inputs.ring,
         )
+        self._attempts = Attempts(adapters.executor, adapters.logs, adapters.store, dispatcher, self._leases, self._inputs)
 
     # ------------------------------------------------------------ life
 
@@ -158,10 +144,11 @@ class Orchestrator:
         """
         await self._a.executor.start()
         self._leases.start()
-        for work in (self._turns(), self._timers.run(), self._hear_completions(), self._hear_notices(), self._watch_store()):
-            self._spawn(work)
+        hearing = (self._attempts.hear_completions(), self._attempts.hear_notices())
+        for work in (self._turns(), self._timers.run(), self._watch_store(), *hearing):
+            self._inputs.spawn(work)
         if self._takes_over:
-            self._spawn(self._take_over())
+            self._inputs.spawn(self._take_over())
 
     @property
     def failure(self) -> ShoalError | None:
@@ -198,9 +185,7 @@ class Orchestrator:
         if self._failure is None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), STOP_GRACE.total_seconds() + 1.5)
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._inputs.stop()
         self._leases.stop()
         left = [run.id for run in self._runs.values() if run.root is run]
         if left:
@@ -241,7 +226,7 @@ class Orchestrator:
         run.accept_tool_change = accept_tool_change
         self._runs[run.id] = run
         self._idle.clear()
-        self._spawn(self._prepare(run, automatic=lease.automatic))
+        self._inputs.spawn(self._prepare(run, automatic=lease.automatic))
         return run
 
     async def _prepare(self, run: Driven, *, automatic: bool) -> None:
@@ -259,7 +244,7 @@ class Orchestrator:
         else:
             await self._open(run, automatic=automatic, reopen=run.record.status.ended)
             return
-        self._post(lambda: self._end_unopened(run, problem), run)
+        self._inputs.post(lambda: self._end_unopened(run, problem), run)
 
     async def _pin(self, run: Driven) -> None:
         if run.record.locks is None:
@@ -303,33 +288,9 @@ class Orchestrator:
                 self._command(run, entry)
             return run
 
-        self._post(begin, run)
+        self._inputs.post(begin, run)
 
     # ------------------------------------------------------------ the turn
-
-    def _ring(self) -> None:
-        self._bell.set()
-
-    def _post(self, work: Callable[[], Driven | None], run: Driven | None = None) -> None:
-        """Queue an input; what it returns is the run that it changed, `run` the one to fail if it breaks."""
-        self._inputs.append((run, work))
-        self._bell.set()
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        async def guarded() -> None:
-            try:
-                await work
-            except asyncio.CancelledError:
-                raise
-            except ShoalError as error:
-                self._give_up(error)
-            except Exception as error:  # noqa: BLE001 - a defect must not hang whoever waits for a run
-                _log.exception("the orchestrator broke")
-                self._give_up(InternalError(f"the orchestrator broke: {error!r}"))
-
-        task = asyncio.ensure_future(guarded())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _give_up(self, error: ShoalError) -> None:
         if self._failure is None:
@@ -341,35 +302,34 @@ class Orchestrator:
 
     async def _turns(self) -> None:
         while self._failure is None:
-            await self._bell.wait()
-            self._bell.clear()
+            await self._inputs.wait()
             await self._turn()
             await asyncio.sleep(0)
 
     async def _turn(self) -> None:
         """Hand in all inputs, commit what follows, then let effects leave."""
-        touched = self._touched
-        while self._inputs:
-            concerned, work = self._inputs.popleft()
-            run = self._guard(concerned, work)
+        touched: dict[RunId, Driven] = {}
+        while (queued := self._inputs.pop()) is not None:
+            run = self._guard(*queued)
             if run is not None:
                 touched[run.id] = run
-        self._collect_progress(touched)
+        self._attempts.leave_progress(self._runs)
         touched.update({run.id: run for run in self._runs.values() if run.pending})
-        self._touched = {}
         batches, effects = self._decide(touched)
         if batches:
             if any(isinstance(change, RunEnded) for batch in batches for change in batch.changes):
                 crash_point("end.before_commit")
             for refused in await self._a.store.commit(batches):
                 self._drop(self._runs.get(refused))
+            if any(isinstance(change, CancelRecorded) for batch in batches for change in batch.changes):
+                crash_point("cancel.recorded")
         calls: list[AttemptCall] = []
         for run, wanted in effects:
             for effect in wanted:
                 if run.id in self._runs:
                     self._carry_out(run, effect, calls)
-        self._release_held(calls)
-        self._submit(calls)
+        self._attempts.release_held(self._runs, calls)
+        self._attempts.submit(calls)
         await self._finish_parking(touched)
 
     def _guard(self, run: Driven | None, work: Callable[[], Driven | None]) -> Driven | None:
@@ -411,143 +371,24 @@ class Orchestrator:
                 run.pending.clear()
         return batches, effects
 
-    def _collect_progress(self, touched: dict[RunId, Driven]) -> None:
-        if not self._progress:
-            return
-        now = time.monotonic()
-        wait = self._progress_at + PROGRESS_INTERVAL - now
-        if wait > 0:
-            asyncio.get_running_loop().call_later(wait, self._ring)
-            return
-        self._progress_at = now
-        for (run_id, path), progress in self._progress.items():
-            run = self._runs.get(run_id)
-            if run is not None:
-                run.pending.append(StepProgressed(path, progress))
-                touched[run_id] = run
-        self._progress.clear()
-
     def _carry_out(self, run: Driven, effect: Effect, calls: list[AttemptCall]) -> None:
         match effect:
             case Dispatch():
-                self._dispatch(run, effect, calls)
+                self._attempts.dispatch(run, effect, calls)
             case CancelAttempts(attempts=attempts):
-                crash_point("cancel.recorded")
-                self._cancel_attempts(run, attempts, CANCEL_GRACE)
+                self._attempts.cancel(run, attempts, CANCEL_GRACE)
             case SetTimer(path=path, at=at, kind=kind):
-                self._timers.call_at(at, lambda: self._post(lambda: self._timer(run, path, kind), run))
+                self._timers.call_at(at, lambda: self._inputs.post(lambda: self._timer(run, path, kind), run))
             case DriveChild():
-                self._spawn(self._drive_child(run, effect))
+                self._inputs.spawn(self._drive_child(run, effect))
             case CancelChild(run_id=child):
-                self._post(lambda: self._cancel_child(child))
+                self._inputs.post(lambda: self._cancel_child(child))
             case Gather():
-                self._spawn(self._gather(run, effect))
+                self._inputs.spawn(self._gather(run, effect))
             case Finished():
-                self._spawn(self._finished(run))
+                self._inputs.spawn(self._finished(run))
             case _:
                 assert_never(effect)
-
-    # ------------------------------------------------------------ attempts
-
-    def _dispatch(self, run: Driven, dispatch: Dispatch, calls: list[AttemptCall]) -> None:
-        if not self._leases.safe:
-            self._held.append((run, dispatch))
-            asyncio.get_running_loop().call_later(0.25, self._ring)
-            return
-        self._attempts[dispatch.attempt_id] = run
-        run.attempts[dispatch.attempt_id] = (dispatch.path, dispatch.number)
-        try:
-            call = self._dispatcher.call_now(run, dispatch)
-        except ShoalError as error:
-            self._fail_attempt(dispatch.attempt_id, error)
-            return
-        if call is None:
-            self._spawn(self._dispatch_later(run, dispatch))
-        else:
-            calls.append(call)
-
-    async def _dispatch_later(self, run: Driven, dispatch: Dispatch) -> None:
-        try:
-            call = await self._dispatcher.call(run, dispatch)
-        except ShoalError as error:
-            self._fail_attempt(dispatch.attempt_id, error)
-            return
-        if dispatch.attempt_id in self._attempts:
-            self._submit([call])
-
-    def _submit(self, calls: Sequence[AttemptCall]) -> None:
-        wanted = [call for call in calls if call.attempt_id in self._attempts]
-        if wanted:
-            self._submitted.update(call.attempt_id for call in wanted)
-            self._a.executor.submit(wanted)
-            crash_point("dispatch.after")
-
-    def _release_held(self, calls: list[AttemptCall] | None = None) -> None:
-        """Dispatch what was held back while the leases were not safe."""
-        if not self._held or not self._leases.safe:
-            return
-        held, self._held = self._held, []
-        ready: list[AttemptCall] = []
-        for run, dispatch in held:
-            if run.id in self._runs:
-                self._dispatch(run, dispatch, ready)
-        if calls is None:
-            self._submit(ready)
-        else:
-            calls.extend(ready)
-
-    def _fail_attempt(self, attempt: AttemptId, error: ShoalError) -> None:
-        self._complete(Completion(attempt, Failed(error, retryable=error.retryable)))
-
-    def _cancel_attempts(self, run: Driven, attempts: Sequence[AttemptId], grace: timedelta) -> None:
-        known = [attempt for attempt in attempts if attempt in self._submitted]
-        self._a.executor.cancel(known, grace=grace)
-        self._held = [(r, d) for r, d in self._held if d.attempt_id not in attempts]
-        for attempt in attempts:
-            if attempt not in self._submitted:
-                self._attempts[attempt] = run
-                self._fail_attempt(attempt, RunCanceledError("the attempt was canceled before it began"))
-
-    def _complete(self, completion: Completion) -> None:
-        """Queue the end of an attempt as an input."""
-        self._submitted.discard(completion.attempt_id)
-        run = self._attempts.pop(completion.attempt_id, None)
-        if run is not None:
-            self._post(lambda: self._completed(run, completion), run)
-
-    def _completed(self, run: Driven, completion: Completion) -> Driven | None:
-        where = run.attempts.pop(completion.attempt_id, None)
-        if where is not None and (completion.logs or completion.logs_dropped):
-            self._a.logs.append(run.id, where[0], where[1], completion.logs, dropped=completion.logs_dropped)
-        if run.engine is None:
-            return None
-        outcome = completion.outcome
-        if run.root.parking and isinstance(outcome, Failed) and isinstance(outcome.error, RunCanceledError | WorkerLostError):
-            outcome = Failed(AttemptInterruptedError("the owner of the run stopped", step=where[0] if where else None))
-        run.engine.attempt_ended(completion.attempt_id, outcome, self._a.store.now(), node=completion.node)
-        return run
-
-    async def _hear_completions(self) -> None:
-        while True:
-            for completion in await self._a.executor.completions():
-                self._complete(completion)
-
-    async def _hear_notices(self) -> None:
-        while True:
-            for notice in await self._a.executor.notices():
-                self._notice(notice)
-            self._ring()
-
-    def _notice(self, notice: Notice) -> None:
-        run = self._attempts.get(notice.attempt_id)
-        where = run.attempts.get(notice.attempt_id) if run is not None else None
-        if run is None or where is None:
-            return
-        path, number = where
-        if notice.logs or notice.logs_dropped:
-            self._a.logs.append(run.id, path, number, notice.logs, dropped=notice.logs_dropped)
-        if notice.progress is not None:
-            self._progress[run.id, path] = notice.progress
 
     # ------------------------------------------------------------ other inputs
 
@@ -568,7 +409,7 @@ class Orchestrator:
             run.engine.gathered(effect.path, result, self._a.store.now())
             return run
 
-        self._post(tell, run)
+        self._inputs.post(tell, run)
 
     async def _drive_child(self, parent: Driven, effect: DriveChild) -> None:
         snapshot = await self._a.store.snapshot(effect.run_id)
@@ -594,7 +435,7 @@ class Orchestrator:
             parent.engine.child_ended(record.id, record.status, record.outputs, record.error, now)
             return parent
 
-        self._post(tell, parent)
+        self._inputs.post(tell, parent)
 
     def _cancel_child(self, child: RunId) -> Driven | None:
         run = self._runs.get(child)
@@ -613,7 +454,7 @@ class Orchestrator:
                 self._inbox_after = max(self._inbox_after, entry.seq)
                 run = self._runs.get(entry.run_id)
                 if run is not None:
-                    self._post(lambda run=run, entry=entry: self._command(run, entry), run)
+                    self._inputs.post(lambda run=run, entry=entry: self._command(run, entry), run)
 
     def _command(self, run: Driven, entry: InboxEntry) -> Driven | None:
         if entry.seq <= run.inbox_seen or run.engine is None:
@@ -663,9 +504,8 @@ class Orchestrator:
         for member in run.tree.values():
             if member.engine is not None:
                 member.engine.pause()
-            self._held = [(r, d) for r, d in self._held if r is not member]
-            self._cancel_attempts(member, tuple(member.attempts), STOP_GRACE)
-        self._post(lambda: run)
+            self._attempts.stop(member, STOP_GRACE)
+        self._inputs.post(lambda: run)
 
     async def _finish_parking(self, touched: dict[RunId, Driven]) -> None:
         for root in {id(run.root): run.root for run in touched.values()}.values():
@@ -673,7 +513,7 @@ class Orchestrator:
             if not root.parking or busy or root.id not in self._runs:
                 continue
             if any(member.pending for member in root.tree.values()):
-                self._ring()
+                self._inputs.ring()
                 continue
             self._drop(root)
             await self._a.store.release(self._owner, [root.id], park=root.park)
@@ -683,11 +523,7 @@ class Orchestrator:
         if run is None:
             return
         for member in list(run.root.tree.values()):
-            stale = tuple(member.attempts)
-            for attempt in stale:
-                self._attempts.pop(attempt, None)
-            if stale:
-                self._a.executor.cancel(stale, grace=timedelta(0))
+            self._attempts.forget(member)
             self._leave(member)
 
     def _leave(self, run: Driven) -> None:

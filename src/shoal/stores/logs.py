@@ -138,7 +138,7 @@ def _encoded(text: str) -> str:
 
     A part that goes on ends with `~`, so that no folder of one text is a folder of another.
     """
-    safe = _UNSAFE.sub(lambda match: b"%%%02X" % match[0], text.encode("utf-8", "surrogatepass")).decode("ascii")
+    safe = _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], text.encode("utf-8", "surrogatepass")).decode("ascii")
     return "~/".join(safe[i : i + _LONGEST] for i in range(0, len(safe), _LONGEST))
 
 

@@ -76,6 +76,13 @@ class EnvironmentProviderSuite:
         assert all(h.startswith("sha256:") for p in lock.packages for h in p.hashes)
         assert all(p.hashes for p in lock.packages)
         assert self._lock(provider, "suite-alpha", "suite-beta") == lock
+
+        async def side_by_side() -> list[EnvironmentLock]:
+            asked = (provider.lock([f"suite-alpha=={v}"], process=False, base_dir=None) for v in ("1.0", "2.0", "1.0"))
+            return list(await asyncio.gather(*asked))
+
+        one, two, again = asyncio.run(side_by_side())
+        assert (one == again, one == two) == (True, False)
         assert self._lock(provider, "suite-alpha==2.0").digest != self._lock(provider, "suite-alpha==1.0").digest
 
     @pytest.mark.usefixtures("alpha")

@@ -6,8 +6,10 @@ Owns no way to find tools: an attempt names a function of this module. An execut
 from __future__ import annotations
 
 import ctypes
+import io
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -102,6 +104,12 @@ def wait(
     return "done"
 
 
+def hog(_control: AttemptControl, _call: AttemptCall, mark: str) -> None:
+    """Hold the interpreter's lock for hours: no other thread of the process runs."""
+    Path(mark).write_text(str(os.getpid()))
+    re.match(r"(a+)+$", "a" * 60 + "b")
+
+
 def grow(_control: AttemptControl, _call: AttemptCall, size: int, seconds: float) -> int:
     """Hold `size` bytes for a time."""
     held = bytearray(size)
@@ -148,7 +156,7 @@ def disturb(_control: AttemptControl, _call: AttemptCall, folder: str) -> None:
     os.chdir(folder)
     os.environ["SUITE_LEFT"] = "behind"
     os.environ.pop("PATH", None)
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    sys.stdout = io.StringIO()
     logging.getLogger().setLevel(logging.CRITICAL)
 
 

@@ -1,7 +1,5 @@
 """Promises of a store about leases, commands, waiting and retention; part of `store_suite`."""
 
-# ruff: noqa: D102 - tests: the name tells the promise
-
 from __future__ import annotations
 
 import asyncio

@@ -1,7 +1,5 @@
 """Promises of a store about what is recorded and read back; part of `store_suite`."""
 
-# ruff: noqa: D102 - tests: the name tells the promise
-
 from __future__ import annotations
 
 import dataclasses
@@ -159,6 +157,10 @@ class CommitCases:
         batches = [batch(free, changed("a"), epoch=0), batch(unknown, changed("a")), wrong]
         assert await store.commit(batches) == {free.id, unknown.id}
         assert not await store.steps(free.id)
+        also_held = new_run()
+        await store.create(also_held, owner=OWNER)
+        assert await store.commit([batch(new_run(id=also_held.id, parent=held), changed("a"))]) == {also_held.id}
+        assert not await store.steps(also_held.id)
 
     @in_loop
     async def test_a_step_that_changes_keeps_its_place(self, store: RunStore) -> None:

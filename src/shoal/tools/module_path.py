@@ -28,6 +28,12 @@ from shoal.ports import BlobStore
 _KEPT_SECONDS: Final = 7 * 24 * 3600
 """A folder that no process has used for so long is removed."""
 
+_KEPT_STATES: Final = 16
+"""Folders, or states of one, whose imported modules a process keeps."""
+
+_OURS: Final = frozenset({"ray", "shoal"})
+"""What a worker stands on; a folder of that name beside a workflow file does not replace it."""
+
 
 class ModulePath:
     """The modules of one workflow folder at a time, importable in this process.
@@ -50,7 +56,7 @@ class ModulePath:
             return
         folder, names = _unpacked(digest, self._blobs)
         self._leave()
-        self._names = names - sys.stdlib_module_names
+        self._names = names - sys.stdlib_module_names - _OURS
         self._outer = self._take()
         sys.modules.update(self._own.get(digest, {}))
         self._entry = str(folder)
@@ -62,6 +68,8 @@ class ModulePath:
         if self.active is None:
             return
         self._own[self.active] = self._take()
+        while len(self._own) > _KEPT_STATES:
+            del self._own[next(iter(self._own))]
         sys.modules.update(self._outer)
         if self._entry in sys.path:
             sys.path.remove(self._entry)

@@ -11,6 +11,7 @@ import dataclasses
 import importlib.metadata
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
@@ -118,25 +119,11 @@ class Resolver:
 
     async def _function(self, request: ToolRequest, modules: _Folders) -> ToolLock:
         target = request.reference.name
-        module, _, path = target.partition(":")
-        top = module.partition(".")[0]
-        attribute = path.partition(".")[0]
-        if top not in sys.stdlib_module_names and request.base_dir is not None:
-            beside = find_module(module, [request.base_dir])
-            if beside is not None:
-                _refuse_if(lacks(beside, attribute), module, path)
-                digest = await modules.digest(request.base_dir)
-                return ToolLock(request, "function", target, environment=await self._environment(request, ()), modules=digest)
-        spec = None if request.requirements else find_module(module)
-        if spec is None and not request.requirements:
-            beside_too = f", nor beside the workflow file ({request.base_dir})" if request.base_dir else ""
-            raise ToolResolutionError(
-                f"there is no module {module!r} in the base environment{beside_too}",
-                hint="name the packages that hold it in the step's `requirements`",
-            )
-        if spec is not None:
-            _refuse_if(lacks(spec, attribute), module, path)
-        present = None if top in sys.stdlib_module_names or request.requirements else distribution_of_module(module)
+        found = await asyncio.to_thread(_locate, request)  # it parses sources and reads the metadata of every distribution
+        if found.beside is not None:
+            digest = await modules.digest(found.beside)
+            return ToolLock(request, "function", target, environment=await self._environment(request, ()), modules=digest)
+        present = found.distribution
         if request.requirements or request.process:
             own = (f"{present.name}=={present.version}",) if present is not None else ()
             return ToolLock(request, "function", target, environment=await self._environment(request, own))
@@ -169,6 +156,51 @@ class _Folders:
         return self._blobs.put(archive(Path(folder)))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Located:
+    """Where a function is.
+
+    Attributes:
+        beside: The folder of the workflow file, if it is in a module there.
+        distribution: What holds it in the base environment; None: the standard library, no distribution, or it is in neither
+            and comes with the requirements.
+    """
+
+    beside: str | None = None
+    distribution: importlib.metadata.Distribution | None = None
+
+
+def _locate(request: ToolRequest) -> _Located:
+    """Look for a function in the standard library, beside the workflow file, and in the base environment.
+
+    Raises:
+        ToolResolutionError: There is no such module, or its source shows that it has no such function.
+    """
+    module, _, path = request.reference.name.partition(":")
+    standard = module.partition(".")[0] in sys.stdlib_module_names
+    if not standard and request.base_dir is not None:
+        beside = find_module(module, [request.base_dir])
+        if beside is not None:
+            _refuse_missing(beside, module, path)
+            return _Located(beside=request.base_dir)
+    if request.requirements:
+        return _Located()
+    spec = find_module(module)
+    if spec is None:
+        beside_too = f", nor beside the workflow file ({request.base_dir})" if request.base_dir else ""
+        raise ToolResolutionError(
+            f"there is no module {module!r} in the base environment{beside_too}",
+            hint="name the packages that hold it in the step's `requirements`",
+        )
+    _refuse_missing(spec, module, path)
+    return _Located(distribution=None if standard else distribution_of_module(module))
+
+
+def _refuse_missing(spec: ModuleSpec, module: str, path: str) -> None:
+    if lacks(spec, path.partition(".")[0]):
+        raise ToolResolutionError(f"the module {module!r} has no function {path!r}")
+
+
 def _satisfies(present: importlib.metadata.Distribution, version: str) -> bool:
     if not version:
         return True
@@ -180,8 +212,3 @@ def _satisfies(present: importlib.metadata.Distribution, version: str) -> bool:
 
 def _pin(present: importlib.metadata.Distribution) -> tuple[str, str]:
     return (present.name, present.version)
-
-
-def _refuse_if(missing: bool, module: str, path: str) -> None:
-    if missing:
-        raise ToolResolutionError(f"the module {module!r} has no function {path!r}")

@@ -158,8 +158,10 @@ def _check(annotation: object, *, declared: bool) -> Callable[[Any], Any] | None
         return None
     if not declared and not _uses_pydantic(annotation):
         return None
-    from shoal.tools.schema import checker
-
+    try:
+        from shoal.tools.schema import checker
+    except ImportError:  # the tool's environment has no pydantic 2: a model of pydantic 1 checks by itself
+        return cast("Any", annotation).parse_obj if _is_model(annotation) else None
     return checker(annotation)
 
 

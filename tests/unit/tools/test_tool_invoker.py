@@ -4,6 +4,7 @@ import ast
 import pickle
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -339,3 +340,24 @@ def test_importing_the_authors_face_is_light():
 
     code = "import sys, shoal.tools, shoal.tools.invoker; print({'ray', 'pydantic', 'httpx', 'sqlalchemy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+def test_a_tool_with_pydantic_1_is_checked_by_its_model(tmp_path):
+    """An overlay may bring a pydantic that Shoal itself could not use; only the models of the tool count."""
+    import subprocess
+
+    (tmp_path / "pydantic.py").write_text(
+        "class BaseModel:\n    @classmethod\n    def parse_obj(cls, data):\n        made = cls()\n        made.data = data\n        return made\n"
+    )
+    (tmp_path / "old_tool.py").write_text(
+        "import pydantic\nfrom shoal.tools import tool\nclass Model(pydantic.BaseModel): pass\n"
+        "@tool\ndef f(model: Model, n: int): return [model.data['a'], n]\n"
+    )
+    code = f"""
+import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(Path(__file__).parents[2])!r}]
+from toolkit import DictBlobs, Invoking
+invoke = Invoking(DictBlobs())
+print(invoke.outputs(invoke("old_tool:f", {{"model": {{"a": 1}}, "n": "2"}})))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "{'result': [1, '2']}\n"

@@ -13,8 +13,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -22,10 +22,11 @@ from shoal.executors import thread_streams
 from shoal.executors.attempt import Attempt, stopped, unstarted
 from shoal.executors.order import absorb
 from shoal.executors.outbox import Outbox
+from shoal.executors.process.child import CHILD_SLACK, carry_in_child
 from shoal.executors.surroundings import Surroundings, set_variables
 from shoal.model.attempts import AttemptCall, Completion, Notice, Outcome
 from shoal.model.ids import AttemptId
-from shoal.model.policies import Resources
+from shoal.model.policies import Isolation, Resources
 from shoal.ports import BlobStore, ToolInvoker
 
 _TICK: Final = 0.05
@@ -34,10 +35,19 @@ _TICK: Final = 0.05
 
 @dataclass(slots=True)
 class _Thread:
-    """An attempt in a thread."""
+    """An attempt in a thread.
+
+    Attributes:
+        child: Whether the thread only looks after a child process.
+    """
 
     attempt: Attempt
-    ended: threading.Event = field(default_factory=threading.Event)
+    child: bool
+
+    @property
+    def abandon_at(self) -> float | None:
+        end = self.attempt.kill_at
+        return end + CHILD_SLACK if end is not None and self.child else end
 
 
 class InlineExecutor:
@@ -130,13 +140,15 @@ class InlineExecutor:
     def _begin(self) -> None:
         while self._waiting and len(self._running) < self._threads and not self._closed:
             call = self._waiting[0]
-            if call.env and any(t.attempt.call.env not in ({}, call.env) for t in self._running.values()):
+            child = call.isolation is Isolation.PROCESS or call.environment is not None
+            if call.env and not child and any(v not in ({}, call.env) for v in self._variables()):
                 return
             self._waiting.popleft()
             if not self._running:
                 self._surroundings = Surroundings()
-            set_variables(call.env)
-            thread = _Thread(Attempt(call))
+            if not child:
+                set_variables(call.env)
+            thread = _Thread(Attempt(call), child)
             self._running[call.attempt_id] = thread
             context = contextvars.copy_context()
             name = f"shoal-{call.path}-{call.number}"
@@ -147,7 +159,11 @@ class InlineExecutor:
     def _carry(self, thread: _Thread) -> None:
         attempt = thread.attempt
         with thread_streams.captured(attempt.log):
-            outcome = attempt.invoke(self._invoker.invoke)
+            outcome = (
+                carry_in_child(attempt, invoker=self._invoker, blobs=self._blobs)
+                if thread.child
+                else attempt.invoke(self._invoker.invoke)
+            )
         if self._loop is None:
             return
         try:
@@ -171,15 +187,18 @@ class InlineExecutor:
             return
         if not self._running:
             self._surroundings.restore()
-        elif not any(t.attempt.call.env for t in self._running.values()):
+        elif not any(self._variables()):
             self._surroundings.restore_variables()
+
+    def _variables(self) -> Iterator[Mapping[str, str]]:
+        return (t.attempt.call.env for t in self._running.values() if not t.child)
 
     def _tick(self) -> None:
         self._ticker = None
         now = time.monotonic()
         for thread in list(self._running.values()):
             attempt = thread.attempt
-            if attempt.kill_at is not None and now >= attempt.kill_at:
+            if thread.abandon_at is not None and now >= thread.abandon_at:
                 self._end(thread, attempt.outran() if attempt.timed_out else attempt.stopped())
                 continue
             notice = attempt.notice()

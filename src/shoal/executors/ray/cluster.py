@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Generator, Mapping
@@ -55,7 +56,7 @@ class RayConnection:
         ray = load_ray()
 
         if self.attached and ray.is_initialized():
-            with _quiet():
+            with _kept_handlers():
                 ray.shutdown()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -81,6 +82,7 @@ def connect(address: str | None = None, *, num_cpus: float | None = None) -> Ray
             return RayConnection(ray.get_runtime_context().gcs_address, started=False, attached=False)
         if address is None:
             return _start(num_cpus)
+        _knock(address)
         _use_token()
         try:
             _init(address=address)
@@ -100,7 +102,12 @@ def _start(num_cpus: float | None) -> RayConnection:
     # The path of its sockets may have 107 bytes at most, so it does not go where a long TMPDIR points.
     folder = Path(tempfile.mkdtemp(prefix="shoal-ray-", dir="/tmp"))
     try:
-        _init(address="local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, _temp_dir=str(folder))
+        _init(
+            address="local",
+            num_cpus=num_cpus or os.cpu_count(),
+            include_dashboard=False,
+            _temp_dir=str(folder),
+        )
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise RayUnavailableError(
@@ -113,8 +120,22 @@ def _start(num_cpus: float | None) -> RayConnection:
 def _init(**options: Any) -> None:
     ray = load_ray()
 
-    with _quiet():
+    with _kept_handlers():
         ray.init(namespace=NAMESPACE, log_to_driver=False, configure_logging=True, logging_level=logging.ERROR, **options)
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody listens; Ray itself tries for 20 s and writes to stderr all the while."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or "/" in host:
+        return  # `auto` and the like: only Ray knows
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        raise RayUnavailableError(
+            f"no Ray cluster answers at {address}: {error.strerror or error}",
+            hint="check SHOAL_RAY_ADDRESS, or unset it to use a local Ray",
+        ) from error
 
 
 def _use_token() -> None:
@@ -139,7 +160,7 @@ def _settings(settings: Mapping[str, str]) -> Generator[None, None, None]:
 
 
 @contextmanager
-def _quiet() -> Generator[None, None, None]:
+def _kept_handlers() -> Generator[None, None, None]:
     """Keep signal handlers as they are."""
     main = threading.current_thread() is threading.main_thread()
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}

@@ -23,6 +23,7 @@ from shoal.executors.attempt import outran, stopped, unstarted
 from shoal.executors.order import absorb
 from shoal.executors.outbox import Outbox
 from shoal.executors.ray import judgement
+from shoal.executors.ray.board import Board
 from shoal.executors.ray.cluster import NAMESPACE
 from shoal.executors.ray.library import load_ray
 from shoal.executors.ray.listener import Listener
@@ -35,8 +36,10 @@ from shoal.model.ids import AttemptId
 from shoal.model.policies import Resources
 from shoal.ports import BlobStore, ToolInvoker
 
-_COALESCE: Final = 0.002
-"""Seconds between two wake-ups of the loop for completions; the first one after a pause is not delayed."""
+_COALESCE: Final = 0.005
+"""Seconds between two wake-ups of the loop for completions while more than `_MANY` attempts are under way."""
+
+_MANY: Final = 64
 
 _SETTLE: Final = 1.0
 """Seconds that an end waits for what the mailbox still has of its attempt."""
@@ -53,6 +56,8 @@ class _Task:
     """An attempt that was submitted and is not completed.
 
     Attributes:
+        sent: Monotonic time of its submission to Ray.
+        started: Monotonic time of its first notice.
         heard: Notices that came.
         end: Its completion, and how many notices go before it, while they are waited for.
         doom: The completion that its worker announced before it ended itself.
@@ -61,8 +66,10 @@ class _Task:
 
     call: AttemptCall
     ref: Any = None
+    sent: float = 0.0
     canceled: bool = False
     overdue: bool = False
+    forced: bool = False
     started: float | None = None
     started_at: datetime | None = None
     heard: int = 0
@@ -86,7 +93,8 @@ class RayExecutor:
             namespace: Ray namespace of the mailbox.
         """
         self._name: Final = f"mailbox-{os.urandom(8).hex()}"
-        self._kit: Final = pickle.dumps(Kit(invoker, blobs, self._name, namespace), protocol=5)
+        self._invoker: Final = invoker
+        self._blobs: Final = blobs
         self._namespace: Final = namespace
         self._patience: Final = patience.total_seconds()
         self._under_way: Final[dict[AttemptId, _Task]] = {}
@@ -100,6 +108,7 @@ class RayExecutor:
         self._tasks: Tasks | None = None
         self._listener: Listener | None = None
         self._pulse: Pulse | None = None
+        self._board: Board | None = None
         self._closed = False
 
     async def start(self) -> None:
@@ -110,7 +119,9 @@ class RayExecutor:
                 "this process is not connected to Ray", hint="call shoal.executors.ray.cluster.connect first"
             )
         self._loop = asyncio.get_running_loop()
-        self._tasks = Tasks(self._kit)
+        self._board = Board()
+        kit = Kit(self._invoker, self._blobs, self._name, self._namespace, self._board.folder)
+        self._tasks = Tasks(pickle.dumps(kit, protocol=5))
         self._listener = Listener(
             name=self._name, namespace=self._namespace, notice=self._noticed, doom=self._doomed, busy=self._is_busy
         )
@@ -180,11 +191,15 @@ class RayExecutor:
             while self._under_way and time.monotonic() < end:  # noqa: ASYNC110 - completions arrive from another thread
                 await asyncio.sleep(0.02)
             self._force(list(self._under_way.values()))
+            for task in self._under_way.values():
+                self._kill(task)
         self._under_way.clear()
         if self._pulse is not None:
             await self._pulse.stop()
         if self._listener is not None:
             await self._listener.stop()
+        if self._board is not None:
+            self._board.close()
 
     # ------------------------------------------------------------ sending
 
@@ -213,6 +228,7 @@ class RayExecutor:
     def _send(self, task: _Task) -> None:
         if self._tasks is None:
             return
+        task.sent = time.monotonic()
         task.ref = self._tasks.of(task.call).remote(pickle.dumps(task.call, protocol=5))
         task.ref.future().add_done_callback(partial(self._arrive, task))
 
@@ -229,7 +245,7 @@ class RayExecutor:
                 pass  # the loop is closed: nobody waits for completions any more
 
     def _wake(self) -> None:
-        pause = self._collected + _COALESCE - time.monotonic()
+        pause = self._collected + _COALESCE - time.monotonic() if len(self._under_way) > _MANY else 0.0
         if pause > 0 and self._loop is not None:
             self._loop.call_later(pause, self._collect)
         else:
@@ -277,9 +293,19 @@ class RayExecutor:
         outcome = judgement.verdict(task.call, error)
         if task.canceled and judgement.is_lost(error):
             outcome = stopped(task.call)
-        elif task.overdue:
+        elif task.overdue or (judgement.is_lost(error) and self._must_have_outrun(task)):
             outcome = outran(task.call)
         self._finish(task, self._without_worker(task, outcome))
+
+    def _must_have_outrun(self, task: _Task) -> bool:
+        """Whether a lost worker was most likely ended by its own last resort against tools that stop every thread.
+
+        Such a tool lets no notice out; any other that ran as long as this one did would have.
+        """
+        call = task.call
+        if call.timeout is None or task.started is not None:
+            return False
+        return time.monotonic() - task.sent >= (call.timeout + call.grace).total_seconds()
 
     def _without_worker(self, task: _Task, outcome: Failed) -> Completion:
         completion = unstarted(task.call, outcome)
@@ -332,10 +358,18 @@ class RayExecutor:
     def _force(self, tasks: Sequence[_Task]) -> None:
         """End the workers of attempts that are still under way."""
         for task in tasks:
-            if self._under_way.get(task.call.attempt_id) is task and task.ref is not None and self._loop is not None:
+            alive = self._under_way.get(task.call.attempt_id) is task and not task.forced
+            if alive and task.ref is not None and self._loop is not None:
+                task.forced = True
                 load_ray().cancel(task.ref, force=True)
+                self._loop.call_later(_SLACK, self._kill, task)
                 outcome = outran(task.call) if task.overdue else stopped(task.call)
                 self._loop.call_later(_GIVE_UP, self._finish, task, self._without_worker(task, outcome))
+
+    def _kill(self, task: _Task) -> None:
+        """End a worker that Ray could not end: its tool holds the interpreter's lock."""
+        if self._under_way.get(task.call.attempt_id) is task and self._board is not None:
+            self._board.kill(task.call.attempt_id)
 
     def _fail(self, error: RayUnavailableError) -> None:
         self._completions.fail(error)

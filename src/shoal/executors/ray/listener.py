@@ -104,7 +104,8 @@ class Listener:
                 failures += 1
                 await asyncio.sleep(_PAUSE)
                 if type(error).__name__ == "ActorDiedError":
-                    self._make_again()
+                    # In a thread: without its control service Ray holds the caller for a minute.
+                    await asyncio.to_thread(self._make_again)
                 continue
             if failures:
                 failures = 0

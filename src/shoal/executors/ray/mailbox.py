@@ -20,10 +20,10 @@ from shoal.model.ids import AttemptId
 BACKLOG: Final = 64 * 1024 * 1024
 """Bytes of notices that wait for an orchestrator; beyond, the oldest are dropped."""
 
-PERIOD: Final = 0.2
-"""Seconds between two reports of an attempt that has something to tell."""
+PERIOD: Final = 0.1
+"""Seconds between two looks at whether an attempt has something to tell."""
 
-HEARTBEAT: Final = 0.5
+HEARTBEAT: Final = 0.4
 """Seconds between two reports of one that has not; a cancel flag is late by this much at most."""
 
 _PATIENCE: Final = 2.0

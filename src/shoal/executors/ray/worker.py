@@ -17,12 +17,15 @@ from typing import Final
 from shoal.executors import process_tree
 from shoal.executors.attempt import Attempt
 from shoal.executors.capture import Capture, Records
+from shoal.executors.process.child import CHILD_SLACK, carry_in_child
+from shoal.executors.ray.board import Place
 from shoal.executors.ray.library import load_ray
 from shoal.executors.ray.mailbox import Post
 from shoal.executors.surroundings import Surroundings, set_variables
 from shoal.executors.watch import Guard, Watch
 from shoal.executors.wire import pack_completion
 from shoal.model.attempts import AttemptCall, Outcome
+from shoal.model.policies import Isolation
 from shoal.ports import BlobStore, ToolInvoker
 
 
@@ -33,12 +36,14 @@ class Kit:
     Attributes:
         mailbox: Name of the actor.
         namespace: Its namespace.
+        board: Folder in which a worker of the orchestrator's host says what it carries.
     """
 
     invoker: ToolInvoker
     blobs: BlobStore
     mailbox: str
     namespace: str
+    board: str
 
 
 def carry(kit: bytes, call: bytes) -> bytes:
@@ -61,6 +66,7 @@ class _Worker:
         self._watch: Final = Watch(tell=self._post.tell, condemn=self._condemn)
         self._records: Final = Records()
         self._records.install()
+        self._place: Final = Place(kit.board)
         self._current: Attempt | None = None
         # `ray.cancel` without force simulates this signal in the worker: it sets the cancel flag, and interrupts nothing.
         signal.signal(signal.SIGINT, self._interrupted)
@@ -68,18 +74,26 @@ class _Worker:
 
     def carry(self, call: AttemptCall) -> bytes:
         attempt = self._current = Attempt(call)
+        self._place.take(call.attempt_id)
         self._records.active = True
-        self._watch.begin(Guard(attempt, Capture(attempt.log), memory=call.resources.memory))
+        child = call.isolation is Isolation.PROCESS
+        guard = Guard(attempt, Capture(attempt.log), memory=None if child else call.resources.memory)
+        guard.slack = CHILD_SLACK if child else 0.0
+        self._watch.begin(guard)
         set_variables(call.env)
         try:
-            outcome = attempt.invoke(self._kit.invoker.invoke)
+            outcome = (
+                carry_in_child(attempt, invoker=self._kit.invoker, blobs=self._kit.blobs)
+                if child
+                else attempt.invoke(self._kit.invoker.invoke)
+            )
         finally:
             self._before.restore()
             self._watch.end()
             self._records.active = False
-            self._records.restore()
         packed = pack_completion(attempt.completion(outcome, node=self._node), told=attempt.told)
         self._current = None
+        self._place.leave()
         return packed
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:

@@ -65,7 +65,7 @@ class Connection:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file, which is made if it is not there.
+        """Open the file, which is made if it is not there; one that is not ours is not changed by that.
 
         Raises:
             StoreUnavailableError: It cannot be opened or is not a database.
@@ -80,27 +80,31 @@ class Connection:
         try:
             for setting in ("foreign_keys=ON", "synchronous=FULL", f"journal_size_limit={_WAL_KEPT}"):
                 self._driver.execute(f"PRAGMA {setting}")
-            mode = self._use_write_ahead_log()
         except sqlite3.Error as error:
             self._driver.close()
             raise unavailable(path, error) from error
-        if mode != "wal":
-            self._driver.close()
-            raise StoreUnavailableError(
-                f"the journal {path} cannot be used: its file system has no shared memory for a write-ahead log",
-                hint="set SHOAL_HOME to a folder on a local disk",
-            )
 
-    def _use_write_ahead_log(self) -> str:
-        """Switch it on; for this SQLite does not wait for its locks by itself when several processes make one journal."""
+    def use_write_ahead_log(self) -> None:
+        """Switch the file to a write-ahead log, if it is not; it stays so for all connections.
+
+        Raises:
+            StoreUnavailableError: It cannot be: the file system has no memory that processes share, or no right to write.
+        """
         until = time.monotonic() + BUSY_TIMEOUT
         while True:
             try:
-                return str(self._driver.execute("PRAGMA journal_mode=WAL").fetchone()[0])
-            except sqlite3.OperationalError as error:
+                mode = self._driver.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+                break
+            except sqlite3.Error as error:
+                # For this, SQLite does not wait for its locks by itself when several processes make one journal.
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                    raise
+                    raise unavailable(self._path, error) from error
                 time.sleep(0.01)
+        if mode != "wal":
+            raise StoreUnavailableError(
+                f"the journal {self._path} cannot be used: its file system has no shared memory for a write-ahead log",
+                hint="set SHOAL_HOME to a folder on a local disk",
+            )
 
     @contextmanager
     def write(self) -> Generator[None]:

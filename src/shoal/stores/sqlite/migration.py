@@ -39,11 +39,13 @@ def bring_up_to_date(connection: Connection, path: Path, *, in_use: bool) -> Non
         StoreUnavailableError: It is of a newer version, is no journal, or cannot be migrated now.
     """
     if _is_empty(connection):
+        connection.use_write_ahead_log()
         with connection.write():
             if _is_empty(connection):  # not made by another process meanwhile
                 _create(connection)
     found = _revision(connection, path)
     if found == VERSION:
+        connection.use_write_ahead_log()  # a backup may have come back without it
         return
     if found > VERSION:
         raise StoreUnavailableError(
@@ -56,6 +58,7 @@ def bring_up_to_date(connection: Connection, path: Path, *, in_use: bool) -> Non
             hint="stop the daemon and all commands (`shoal down`), then try again",
         )
     migrate(path)
+    connection.use_write_ahead_log()
 
 
 def migrate(path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import weakref
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ class OwnerLocks:
         """Name the folder; it is made by the first registration."""
         self._folder = folder
         self._held: dict[OwnerId, int] = {}
+        _here.add(self)
 
     def register(self, owner: OwnerId) -> None:
         """Hold the lock of an owner until `close` or the end of this process. Idempotent.
@@ -87,6 +89,11 @@ class OwnerLocks:
             self._path(owner).unlink(missing_ok=True)
             os.close(handle)
 
+    def forget(self) -> None:
+        """Close the files without giving up the locks: for a fork, whose parent goes on holding them."""
+        while self._held:
+            os.close(self._held.popitem()[1])
+
     def _path(self, owner: OwnerId) -> Path:
         if not _OWNER.match(owner):
             raise ConflictError(f"{owner!r} is not an owner id: letters, digits, '-' and '_', at most 64")
@@ -100,3 +107,15 @@ def _same_file(handle: int, path: Path) -> bool:
         return False
     here = os.fstat(handle)
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+_here: weakref.WeakSet[OwnerLocks] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for locks in list(_here):
+        locks.forget()
+
+
+# A lock lives as long as any copy of its file handle: a fork that outlives its parent would keep the parent's runs.
+os.register_at_fork(after_in_child=_forget_all)

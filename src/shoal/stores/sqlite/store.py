@@ -64,7 +64,7 @@ class SqliteRunStore:
         self._path = path
         refuse_network(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StoreUnavailableError(f"the folder of the journal {path} cannot be made: {error.strerror}") from error
         self._owners = OwnerLocks(path.parent / "owners")
@@ -108,6 +108,8 @@ class SqliteRunStore:
 
     async def commit(self, batches: Sequence[RunBatch]) -> frozenset[RunId]:
         """See `RunStore.commit`; it commits on the calling thread (ADR 0005)."""
+        if not batches:
+            return frozenset()
         crash_point("commit.before")
         ids = json.dumps([batch.run_id for batch in batches])
         left_out: set[RunId] = set()
