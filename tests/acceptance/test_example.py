@@ -182,14 +182,16 @@ def test_sources_outside_of_git_leave_out_hidden_vendored_and_generated_folders(
 
 def test_every_source_is_in_exactly_one_group_of_bounded_size(sources, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "GROUP_FILES", 3)
+    monkeypatch.setattr(sources, "GROUP_BYTES", 100)
     names = [f"{folder}{i}.py" for folder in ("", "a/", "a/b/", "c/d/e/") for i in range(4)]
     for name in names:
-        write(tmp_path, name)
+        write(tmp_path, name, "x" * 10)
+    write(tmp_path, "a/large.py", "x" * 200)
     groups = sources.list_sources(str(tmp_path))["groups"]
-    assert sorted(name for group in groups for name in group["files"]) == sorted(names)
-    assert max(len(group["files"]) for group in groups) <= 3
-    for group in groups:
-        assert all(str(Path(name).parent) == group["name"] for name in group["files"])
+    assert [name for group in groups for name in group["files"]] == sorted([*names, "a/large.py"])
+    assert max(len(group["files"]) for group in groups) == 3
+    assert [group["files"] for group in groups if "a/large.py" in group["files"]] == [["a/large.py"]]
+    assert {"name": "c/d/e", "files": ["c/d/e/0.py", "c/d/e/1.py", "c/d/e/2.py"]} in groups
 
 
 @pytest.mark.parametrize(
@@ -467,18 +469,18 @@ def test_an_empty_tree_makes_a_report_too(writer, tmp_path):
 
 
 def test_names_from_the_tree_make_no_markdown(writer, tmp_path):
-    nasty = "a|b`c\n## d <img src=x> [e](f).py"
+    nasty = "a|b`c\n## d <img src=x> [e](f)/n.py"
     given = figures()
-    given["lines"] = [group(nasty, counted(nasty, 5)), group("w", counted("g.py", 1, language="<b>*L*"))]
+    given["lines"] = [group(nasty, counted(nasty, 5)), group("w", counted("w/g.py", 1, language="<b>*L*"))]
     given["complexity"][0]["functions"] = [{"path": nasty, "line": 1, "name": "f", "complexity": 2}]
     given["history"]["files"][0]["path"] = nasty
-    writer.call("report_writer", "write_report", root=f"/x/{nasty}", out=str(tmp_path), **given)
+    writer.call("report_writer", "write_report", root=f"/x/{nasty[:-5]}", out=str(tmp_path), **given)
     report = (tmp_path / "report.md").read_text()
     assert "\n## d" not in report
     assert r"\<b\>\*L\*" in report
     for heading in ("Lines by folder", "Largest files", "Most complex functions", "Hotspots", "Changed most often"):
         line = next(line for line in report.split(f"## {heading}\n")[1].splitlines() if r"a\|b" in line)
-        assert r"`` a\|b`c�## d <img src=x> [e](f).py" in line
+        assert r"`` a\|b`c�## d <img src=x> [e](f)" in line
     ET.fromstring((tmp_path / "hotspots.svg").read_text())  # noqa: S314 - our own file
 
 
@@ -497,3 +499,58 @@ def test_the_agent_carries_its_workflow_and_the_sources_of_its_tools(tmp_path):
     tools = [f"repo_report/tools/{tool.name}/pyproject.toml" for tool in (PACKAGE / "tools").iterdir()]
     assert len(tools) == 4
     assert names >= {"repo_report/workflows/report.yaml", "repo_report/workflows/sources.py", *tools}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A repository of two commits with more files than one group holds."""
+    root = tmp_path / "tree"
+    for i in range(45):
+        write(root, f"many/m{i}.py", "def f(x):\n    # a comment\n    return 1 if x else 2\n\n")
+    write(root, "main.py", PYTHON_SOURCE)
+    write(root, "main.c", C_SOURCE)
+    git(root, "init", "--quiet")
+    for text in ("", "# changed\n"):
+        write(root, "main.py", PYTHON_SOURCE + text)
+        git(root, "add", "--all")
+        git(root, "commit", "--quiet", "--message", "change")
+    return root
+
+
+def test_the_workflow_reports_on_a_tree_and_a_second_run_uses_its_environments_again(ray_address, tree, tmp_path):
+    home = tmp_path / "home"
+    environment = {**os.environ, "SHOAL_HOME": str(home), "SHOAL_RAY_ADDRESS": ray_address}
+
+    def run():
+        command = [
+            Path(sys.executable).with_name("shoal"),
+            "run",
+            WORKFLOW,
+            "-i",
+            f"path={tree}",
+            "-i",
+            f"out={tmp_path / 'out'}",
+            "--json",
+        ]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def built():
+        return {folder.name: folder.stat().st_ino for folder in (home / "environments").iterdir()}
+
+    first = run()
+    environments = built()
+    totals = {
+        "files": 47, "code_files": 47, "code": 45 * 2 + 18 + 5, "comment": 45 + 5 + 1 + 2, "blank": 45 + 12 + 1, "prose": 0,
+        "languages": 2, "functions": 45 + 4, "most_complex": {"complexity": 4, "name": "Shape.area", "place": "main.py:14"},
+    }  # fmt: skip
+    assert first["status"] == "succeeded"
+    assert first["outputs"] == {"report": str(tmp_path / "out" / "report.md"), "totals": totals}
+    items = {step["name"]: step["items"]["succeeded"] for step in first["steps"] if step.get("items")}
+    assert items["lines"] > 1
+    assert items["complexity"] > 1
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert rows(report, "Hotspots")[0][:4] == ["`main.py`", "2", "11", "22"]
+    assert run()["outputs"] == first["outputs"]
+    assert built() == environments

@@ -13,7 +13,7 @@ VENDORED = frozenset({"node_modules", "site-packages", "third_party", "vendor", 
 GENERATED = frozenset({"build", "dist", "target"})
 """Folders that are left out where git does not say what belongs to the project."""
 
-GROUP_FILES = 40
+GROUP_FILES = 50
 GROUP_BYTES = 4 * 1024 * 1024
 
 
@@ -109,35 +109,13 @@ def _sizes(root: Path, names: Iterator[str], max_files: int) -> dict[str, int]:
 
 
 def _groups(sizes: dict[str, int]) -> list[dict[str, Any]]:
-    """Split files into groups along their folders.
-
-    A folder that fits is one group; a larger one is split into its folders and its own files, those into several groups of
-    one name if need be.
-    """
-    groups: list[dict[str, Any]] = []
-    pending: list[tuple[str, list[str]]] = [("", sorted(sizes))]
-    while pending:
-        folder, names = pending.pop()
-        if _fits(names, sizes):
-            groups.append({"name": folder.rstrip("/") or ".", "files": names})
-            continue
-        below: dict[str, list[str]] = {}
-        for name in names:
-            head, slash, _ = name[len(folder) :].partition("/")
-            below.setdefault(folder + head + slash if slash else "", []).append(name)
-        groups += _chunks(folder.rstrip("/") or ".", below.pop("", []), sizes)
-        pending += below.items()
-    return sorted((group for group in groups if group["files"]), key=lambda group: (group["name"], group["files"]))
-
-
-def _fits(names: list[str], sizes: dict[str, int]) -> bool:
-    return len(names) <= GROUP_FILES and sum(sizes[name] for name in names) <= GROUP_BYTES
-
-
-def _chunks(folder: str, names: list[str], sizes: dict[str, int]) -> list[dict[str, Any]]:
-    chunks: list[list[str]] = [[]]
-    for name in names:
-        if chunks[-1] and not _fits([*chunks[-1], name], sizes):
+    """Split files into groups of bounded size, neighbours together; a group is named after what its paths have in common."""
+    chunks: list[list[str]] = []
+    room = 0
+    for name in sorted(sizes):
+        if not chunks or len(chunks[-1]) == GROUP_FILES or sizes[name] > room:
             chunks.append([])
+            room = GROUP_BYTES
         chunks[-1].append(name)
-    return [{"name": folder, "files": chunk} for chunk in chunks]
+        room -= sizes[name]
+    return [{"name": os.path.commonpath([Path(name).parent for name in chunk]) or ".", "files": chunk} for chunk in chunks]

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+FOLDER_DEPTH = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Language:
@@ -49,7 +51,7 @@ class Figures:
     Attributes:
         files: Counted files as `{path, language, prose, code, comment, blank}`, the longest first.
         languages: The one with most code first, prose last.
-        groups: Name, files and lines of code (without prose) of each group, most code first.
+        folders: Name, files and lines of code (without prose) of each folder down to `FOLDER_DEPTH`, most code first.
         functions: As `{path, line, name, complexity}`, the most complex first.
         hotspots: The highest score first; only files with a score.
         history: As `git-hotspots` returned it.
@@ -61,7 +63,7 @@ class Figures:
 
     files: tuple[dict[str, Any], ...]
     languages: tuple[Language, ...]
-    groups: tuple[tuple[str, int, int], ...]
+    folders: tuple[tuple[str, int, int], ...]
     functions: tuple[dict[str, Any], ...]
     hotspots: tuple[Hotspot, ...]
     history: dict[str, Any]
@@ -83,7 +85,7 @@ class Figures:
         return cls(
             files=tuple(files),
             languages=_languages(files),
-            groups=_groups(counts),
+            folders=_folders(files),
             functions=tuple(functions),
             hotspots=_hotspots(files, functions, history),
             history=history,
@@ -129,12 +131,12 @@ def _languages(files: list[dict[str, Any]]) -> tuple[Language, ...]:
     return tuple(sorted(found, key=lambda language: (language.prose, -language.code, language.name)))
 
 
-def _groups(counts: list[dict[str, Any]]) -> tuple[tuple[str, int, int], ...]:
+def _folders(files: list[dict[str, Any]]) -> tuple[tuple[str, int, int], ...]:
     sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for group in counts:
-        code = sum(file["code"] for file in group["files"] if not file["prose"])
-        sums[group["group"]].update({"files": len(group["files"]), "code": code})
-    return tuple(sorted(((name, c["files"], c["code"]) for name, c in sums.items()), key=lambda g: (-g[2], g[0])))
+    for file in files:
+        folder = "/".join(file["path"].split("/")[:-1][:FOLDER_DEPTH]) or "."
+        sums[folder].update({"files": 1, "code": 0 if file["prose"] else file["code"]})
+    return tuple(sorted(((name, c["files"], c["code"]) for name, c in sums.items()), key=lambda f: (-f[2], f[0])))
 
 
 def _hotspots(files: list[dict[str, Any]], functions: list[dict[str, Any]], history: dict[str, Any]) -> tuple[Hotspot, ...]:

@@ -17,7 +17,7 @@ def write_sections(figures: Figures, title: str, *, charts: frozenset[str]) -> s
     sections = [
         _summary(figures, title),
         _languages(figures, charts),
-        _packages(figures),
+        _folders(figures),
         _largest(figures),
         _complex(figures),
         _hotspots(figures, charts),
@@ -53,11 +53,11 @@ def _languages(figures: Figures, charts: frozenset[str]) -> str:
     return f"## Lines by language\n\n{image}{_table(['Language', 'Files', 'Code', 'Comment', 'Blank', 'Comments'], rows)}"
 
 
-def _packages(figures: Figures) -> str:
-    if len(figures.groups) < 2:  # noqa: PLR2004 - one group says nothing that the total does not say
+def _folders(figures: Figures) -> str:
+    if len(figures.folders) < 2:  # noqa: PLR2004 - one folder says nothing that the total does not say
         return ""
-    rows = [[_code(name), files, code] for name, files, code in figures.groups[:ROWS]]
-    return f"## Lines by folder\n\n{_table(['Folder', 'Files', 'Code'], rows)}{_more(figures.groups)}"
+    rows: list[list[str | int]] = [[_code(name), files, code] for name, files, code in figures.folders[:ROWS]]
+    return f"## Lines by folder\n\n{_table(['Folder', 'Files', 'Code'], rows)}{_more(figures.folders)}"
 
 
 def _largest(figures: Figures) -> str:
