@@ -220,10 +220,11 @@ def test_an_address_where_nobody_listens_is_refused_at_once_in_words():
 
 
 LOST = """
-import asyncio, json, os, signal, subprocess, sys, threading
+import asyncio, json, os, signal, sys, threading
 from datetime import timedelta
 from pathlib import Path
 from shoal.errors import RayUnavailableError
+from shoal.executors import process_tree
 from shoal.executors.ray import cluster
 from shoal.executors.ray.executor import RayExecutor
 from shoal.testing.executor_suite import Driver, FolderBlobs, appears, call
@@ -252,11 +253,12 @@ async def main():
     mark = Path(folder, "mark")
     executor.submit([call("wait", seconds=60, yields=True, mark=str(mark))])
     await appears(mark)
-    children = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True).stdout
-    for line in children.splitlines():
-        if "gcs_server" in line: os.kill(int(line.split()[0]), signal.SIGKILL)
+    for pid in process_tree.descendants(os.getpid()):
+        if b"gcs_server" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\\0")[0]:
+            os.kill(pid, signal.SIGKILL)
+            found["killed"] = pid
     try:
-        async with asyncio.timeout(30): await executor.completions()
+        async with asyncio.timeout(30): found['early'] = repr(await executor.completions())
     except RayUnavailableError as error:
         found["lost"] = str(error)
     await driver.stop()

@@ -13,7 +13,7 @@ import typer
 
 from shoal import __version__
 from shoal.cli import acting, host, looking, running, writing
-from shoal.cli.catalog import Commands, help_of
+from shoal.cli.catalog import Command, Commands, help_of
 from shoal.cli.failures import INTERRUPTED, report
 from shoal.cli.terminal import ReaderGoneError, emit, emit_json, note, prepare
 
@@ -54,7 +54,7 @@ def shoal(
 
 def _add(panel: str, *commands: Callable[..., int]) -> None:
     for command in commands:
-        app.command(rich_help_panel=panel, help=help_of(command))(command)
+        app.command(cls=Command, rich_help_panel=panel, help=help_of(command))(command)
 
 
 _add("Run", running.run, running.resume, running.retry, acting.cancel, acting.signal)

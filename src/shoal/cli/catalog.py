@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from shoal import __version__
 from shoal.errors import UnsupportedError
@@ -21,11 +21,25 @@ _WHOLE = 1000
 """Characters of a summary: it is never cut."""
 
 
+class Command(TyperCommand):
+    """A command whose plain parameters cost nothing to read."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        _spare_pydantic(self.get_params(ctx))
+        return super().parse_args(ctx, args)
+
+
 class Commands(TyperGroup):
     """A group that lists its commands by subject, and answers for those to come.
 
     The help is click's plain one: rich's takes twice as long to load as all the rest.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments up to the command."""
+        _spare_pydantic(self.get_params(ctx))
+        return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each subject."""
@@ -54,3 +68,32 @@ def help_of(command: Callable[..., object]) -> str:
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     # A line of "\b" keeps click from wrapping the paragraph under it.
     return "\n\n".join(f"\b\n{text}" if "\n    " in f"\n{text}" else text for text in paragraphs)
+
+
+class _TextAsItIs:
+    """Reads a parameter: text and lists of text as they are, anything else as typer does."""
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the value of a parameter from the text that was given, or from its default."""
+        many = param.multiple or param.nargs == -1
+        if value is None:
+            return () if many else None
+        annotation = param.type_descriptor.annotation
+        if annotation is str and isinstance(value, str):
+            return value
+        if many and annotation == list[str] and isinstance(value, tuple | list):
+            return list(cast("list[str]", value))
+        param._runtime_param = None  # noqa: SLF001 - see `_spare_pydantic`
+        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+def _spare_pydantic(parameters: Sequence[Any]) -> None:
+    """Keep typer from loading all of pydantic to read a piece of text.
+
+    For every parameter typer 0.29 builds a pydantic adapter, even where no value is given; that takes more time than
+    `validate` takes for all the rest. It keeps the adapter in an attribute, which is set here first. Should that attribute go,
+    commands are slower and otherwise the same; a test of what is loaded tells.
+    """
+    for parameter in parameters:
+        if getattr(parameter, "_runtime_param", 0) is None:
+            parameter._runtime_param = _TextAsItIs()  # noqa: SLF001

@@ -55,7 +55,7 @@ def lines_of(error: ShoalError) -> list[str]:
     if isinstance(error, DefinitionError) and error.problems:
         return _problem_lines(error)
     lines = [f"shoal: {plain(error.message)}"]
-    if isinstance(error, StepFailedError) and error.traceback:
+    if isinstance(error, StepFailedError) and error.traceback and error.traceback.strip() != error.message.strip():
         lines += ["  " + line for line in plain(error.traceback).rstrip().splitlines()]
     if error.hint:
         lines.append(f"  hint: {plain(error.hint)}")

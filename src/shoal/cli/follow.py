@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +12,7 @@ from shoal.cli.failures import lines_of, report
 from shoal.cli.loop import Interrupts
 from shoal.cli.terminal import ReaderGoneError, emit, emit_json, error_console, note, plain
 from shoal.cli.view import run_to_json
-from shoal.errors import ShoalError
+from shoal.errors import RunError, ShoalError
 from shoal.model.run import RunStatus, StepStatus
 
 if TYPE_CHECKING:
@@ -60,13 +61,14 @@ async def follow(begin: Begin, interrupts: Interrupts, *, run_id: str | None, as
         interrupts.advice = f"If it was recorded, resume it with: shoal resume {run_id}"
     try:
         async with connect() as client:
-            handle = await begin(client)
-            run_id = handle.id
-            interrupts.arm()
-            interrupts.advice = f"Resume with: shoal resume {run_id}"
-            if print_id:
-                note(f"run {run_id}")
-            view = await _watch(handle)
+            with display_for_stderr() as display:
+                handle = await begin(client)
+                run_id = handle.id
+                interrupts.arm()
+                interrupts.advice = f"Resume with: shoal resume {run_id}"
+                if print_id:
+                    note(f"run {run_id}")
+                view = await _watch(handle, display)
             status = _finish(view, as_json=as_json)
     except ShoalError as error:
         if status is not None:
@@ -79,12 +81,11 @@ async def follow(begin: Begin, interrupts: Interrupts, *, run_id: str | None, as
     return status
 
 
-async def _watch(handle: RunHandle) -> RunView:
+async def _watch(handle: RunHandle, display: Display) -> RunView:
     last: RunView | None = None
-    with display_for_stderr() as display:
-        async for view in handle.watch():
-            last = view
-            display.update(view)
+    async for view in handle.watch():
+        last = view
+        display.update(view)
     return last if last is not None else await handle.wait()
 
 
@@ -120,9 +121,11 @@ def _end_lines(view: RunView) -> list[str]:
     lines = [f"shoal: run {run.id} failed"]
     if run.error is not None:
         first, *rest = lines_of(run.error)
-        lines = [f"shoal: run {run.id} failed: {first.removeprefix('shoal: ')}", *rest]
-    step = next((s for s in view.steps if s.status is StepStatus.FAILED), None)
-    if step is not None:
-        lines.append(f"  look: shoal show {run.id} --step '{step.path}'; shoal logs {run.id} '{step.path}'")
+        where = f"step {run.error.step}: " if isinstance(run.error, RunError) and run.error.step else ""
+        lines = [f"shoal: run {run.id} failed: {where}{first.removeprefix('shoal: ')}", *rest]
+    failed = next((s.path for s in view.steps if s.status is StepStatus.FAILED), None)
+    path = (run.error.step if isinstance(run.error, RunError) else None) or failed
+    if path is not None:
+        lines.append(f"  look: shoal show {run.id} --step {shlex.quote(path)}; shoal logs {run.id} {shlex.quote(path)}")
     lines.append(f"  again: shoal resume {run.id} (keeps what succeeded); shoal retry {run.id} (from the start)")
     return lines

@@ -5,16 +5,18 @@ Owns SIGINT and SIGTERM: the first stops the command in order within `STOP_WITHI
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shoal.cli.failures import INTERRUPTED
 from shoal.cli.terminal import note
+
+if TYPE_CHECKING:
+    import asyncio  # late: `--help`, `validate` and `schema` have no loop, and it is a tenth of their time
 
 STOP_WITHIN = 4.8
 """Seconds that an orderly stop may take; it is promised in 5."""
@@ -39,6 +41,8 @@ class Interrupts:
 
     def arm(self) -> None:
         """Take the signals for the running task. To be called again after anything that may have set handlers (Ray does)."""
+        import asyncio
+
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         if threading.current_thread() is threading.main_thread():
@@ -70,6 +74,8 @@ def carry_out(work: Callable[[Interrupts], Coroutine[Any, Any, int]]) -> int:
 
     A signal cancels the coroutine once; what it does on its way out has `STOP_WITHIN` seconds.
     """
+    import asyncio
+
     interrupts = Interrupts()
 
     async def main() -> int:

@@ -161,7 +161,7 @@ def _step_facts(step: StepRecord, now: datetime) -> Iterator[tuple[str, str | Te
     if step.started_at is not None:
         yield "started", moment_text(step.started_at, now)
         yield "took" if step.finished_at else "so far", took_text(step.started_at, step.finished_at, now)
-    remark = _remark(step, now)
+    remark = _remark(step, now, error=False)
     if remark:
         yield "", remark
     spent = [(step.exceptions, "exceptions and time-outs"), (step.lost, "lost workers"), (step.out_of_memory, "out of memory")]
@@ -185,7 +185,7 @@ def _attempts(console: Console, attempts: Sequence[AttemptRecord], now: datetime
     console.print(table)
 
 
-def _remark(step: StepRecord, now: datetime) -> str:
+def _remark(step: StepRecord, now: datetime, *, error: bool = True) -> str:
     parts: list[str] = []
     if step.items is not None:
         counts = step.items
@@ -201,7 +201,7 @@ def _remark(step: StepRecord, now: datetime) -> str:
         parts.append({"condition": "its condition is false", "not_reached": "not reached"}[step.skip_reason])
     if step.wake_at is not None and not step.status.ended:
         parts.append(f"goes on in {duration_text(step.wake_at - now)}")
-    if step.error is not None:
+    if error and step.error is not None:
         parts.append(one_line(step.error.message))
     return ", ".join(parts)
 

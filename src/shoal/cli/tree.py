@@ -9,16 +9,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from shoal.cli.rows import DETAIL, Row, rows_of, select
-from shoal.cli.spans import took_text
+from shoal.cli.spans import duration_text, took_text
 from shoal.cli.terminal import Glyphs, glyphs_for, plain
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class LiveTree:
         self._now = now
         self._glyphs = glyphs_for(console.file)  # pyright: ignore[reportArgumentType]
         self._view: RunView | None = None
-        self._drawn = 0.0
+        self._began = self._drawn = 0.0
         self._stop = threading.Event()
         self._lock = threading.Lock()
         # stdout is left alone: results must not be caught by the display.
@@ -58,8 +58,10 @@ class LiveTree:
         self._ticker = threading.Thread(target=self._tick, name="shoal-tree", daemon=True)
 
     def __enter__(self) -> LiveTree:
-        """Begin to draw."""
+        """Begin to draw; until there is a view, that the run is starting."""
+        self._began = time.monotonic()
         self._live.start()
+        self._draw()
         self._ticker.start()
         return self
 
@@ -67,6 +69,8 @@ class LiveTree:
         """Draw the last view and leave it on the screen."""
         self._stop.set()
         self._ticker.join(timeout=1)
+        if self._view is None:
+            self._live.transient = True
         self._draw(final=True)
         self._live.stop()
 
@@ -83,13 +87,15 @@ class LiveTree:
                 self._draw()
 
     def _draw(self, *, final: bool = False) -> None:
-        view = self._view
-        if view is None:
-            return
         with self._lock:
             size = self._console.size
             height = None if final else max(size.height - 1, 4)
-            self._live.update(render(view, self._now(), size.width, height, self._glyphs), refresh=True)
+            if self._view is None:
+                span = duration_text(timedelta(seconds=round(time.monotonic() - self._began)))
+                picture: RenderableType = Text(f"starting{self._glyphs.dots} {span}", style="dim")
+            else:
+                picture = render(self._view, self._now(), size.width, height, self._glyphs)
+            self._live.update(picture, refresh=True)
             self._drawn = time.monotonic()
 
 

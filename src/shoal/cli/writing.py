@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shoal.cli.catalog import help_of
+from shoal.cli.catalog import Command, help_of
 from shoal.cli.running import JsonOption
 from shoal.cli.terminal import emit, emit_json
 from shoal.errors import DefinitionError, NotFoundError, Problem
@@ -16,7 +16,7 @@ tools = typer.Typer(name="tools", help="The tools that steps can call.", no_args
 
 
 def validate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflow files.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Workflow files.")],
     as_json: JsonOption = False,
 ) -> int:
     """Check workflow files.
@@ -35,7 +35,7 @@ def validate(
     folders = workflow_folders()
     problems: list[Problem] = []
     good: list[dict[str, Any]] = []
-    for path in files:
+    for path in map(Path, files):
         if not path.is_file():
             raise NotFoundError(f"there is no file {path}")
         try:
@@ -93,4 +93,4 @@ def list_tools(as_json: JsonOption = False) -> int:
     return 0
 
 
-tools.command("list", help=help_of(list_tools))(list_tools)
+tools.command("list", cls=Command, help=help_of(list_tools))(list_tools)

@@ -99,10 +99,11 @@ def _resume_scope(run: RunState, scope: ScopeState, book: _Book) -> None:
             scope.failed = state
     if scope.failed is not None and scope.stop is None:
         scope.stop = Stop.FAILING
+    scopes.count(scope)  # before anything goes on: a step that ends while it is put back is counted off like any other
     for state, row in recorded:
         if not state.status.ended and not _starts_afresh(state):
             _go_on(run, state, row, book)
-    scopes.start(run, scope)
+    scopes.proceed(run, scope)
 
 
 def _only_fresh_finals(scope: ScopeState, book: _Book) -> bool:

@@ -47,8 +47,13 @@ def build(
 
 
 def start(run: RunState, scope: ScopeState) -> None:
-    """Start what nothing stands before; end a scope that has nothing to do."""
+    """Start a fresh scope."""
     count(scope)
+    proceed(run, scope)
+
+
+def proceed(run: RunState, scope: ScopeState) -> None:
+    """Start what nothing stands before in a scope that was counted; end one that has nothing to do."""
     if scope.remaining == 0:
         next_phase(run, scope)
         return

@@ -31,6 +31,22 @@ _LEFT_SECONDS: Final = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
+class StandingEnvironment:
+    """An environment that stands on this node.
+
+    Attributes:
+        packages: `name==version` of what it holds beside the base environment.
+        size: Bytes; files that uv links from its cache count too.
+        asked: When it was last asked for; seconds since 1970.
+    """
+
+    key: str
+    packages: tuple[str, ...]
+    size: int
+    asked: float
+
+
+@dataclass(frozen=True, slots=True)
 class EnvironmentFolder:
     """The environments of one node.
 
@@ -87,24 +103,28 @@ class EnvironmentFolder:
 
     def make_room(self, keep: str) -> list[str]:
         """Remove unused environments until the limit holds; return their keys. The one to keep is never removed."""
-        standing = sorted(self._standing(), key=lambda e: e[1])
-        total = sum(size for _, _, size in standing)
+        standing = self.standing()
+        total = sum(e.size for e in standing)
         removed: list[str] = []
-        for key, asked, size in standing:
+        for environment in standing:
             if total <= self.limit:
                 break
-            if key != keep and time.time() - asked > _YOUNG_SECONDS and self._remove(key):
+            key = environment.key
+            if key != keep and time.time() - environment.asked > _YOUNG_SECONDS and self._remove(key):
                 removed.append(key)
-                total -= size
+                total -= environment.size
         return removed
 
-    def _standing(self) -> list[tuple[str, float, int]]:
-        found: list[tuple[str, float, int]] = []
-        for folder in self.root.iterdir():
-            with contextlib.suppress(OSError, ValueError, KeyError):
+    def standing(self) -> tuple[StandingEnvironment, ...]:
+        """Return the environments that stand, the longest unused first."""
+        found: list[StandingEnvironment] = []
+        for folder in self.root.glob("[!.]*"):
+            with contextlib.suppress(OSError, ValueError, KeyError):  # removed just now, or no environment
                 note = folder / READY
-                found.append((folder.name, note.stat().st_mtime, int(json.loads(note.read_text())["bytes"])))
-        return found
+                content = json.loads(note.read_text())
+                packages = tuple(map(str, content["packages"]))
+                found.append(StandingEnvironment(folder.name, packages, int(content["bytes"]), note.stat().st_mtime))
+        return tuple(sorted(found, key=lambda e: e.asked))
 
     def _remove(self, key: str) -> bool:
         """Remove an environment unless a process uses it or someone is busy with it."""

@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 from shoal.environments.base import fingerprint, machine
 from shoal.environments.building import BuildPlan, build_here
+from shoal.environments.cache import EnvironmentFolder, StandingEnvironment
 from shoal.environments.compiling import Kind, checked, compile_lock, lock_of
 from shoal.environments.index_settings import IndexSettings, index_settings
 from shoal.environments.notes import write_whole
@@ -82,6 +83,10 @@ class UvEnvironments:
     def fingerprint(self) -> str:
         """Return the fingerprint of the base environment of this process."""
         return fingerprint()
+
+    def standing(self) -> tuple[StandingEnvironment, ...]:
+        """Return the environments that stand on this node, the longest unused first."""
+        return EnvironmentFolder(self._root, self._limit).standing()
 
     def _lock(self, requirements: tuple[str, ...], kind: Kind, base_dir: str | None) -> EnvironmentLock:
         uv = Uv(self._root, index_settings(self._variables))

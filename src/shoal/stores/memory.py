@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from shoal.errors import ConflictError, NotFoundError, RunAlreadyExistsError
+from shoal.errors import ConflictError, InternalError, NotFoundError, RunAlreadyExistsError
 from shoal.faults import crash_point
 from shoal.model.events import Event, describe
 from shoal.model.ids import Digest, OwnerId, RunId, StepPath, split_item
@@ -102,7 +102,9 @@ class MemoryRunStore:
     # ------------------------------------------------------------ writing
 
     async def create(self, run: NewRun, *, owner: OwnerId | None = None) -> tuple[RunRecord, Lease | None]:
-        """See `RunStore.create`."""
+        """See `RunStore.create`; for root runs: a child is created by its parent's `ChildCreated`."""
+        if run.root_id != run.id:
+            raise InternalError(f"the sub-workflow {run.id} can be created only by a commit of its parent")
         if owner is not None:
             self._register(owner)
         crash_point("create.before_commit")
@@ -110,11 +112,8 @@ class MemoryRunStore:
             raise RunAlreadyExistsError(f"there is a run {run.id} already", hint="use another run id")
         now = self._now()
         self._add(run, now)
-        lease = None
-        if run.root_id == run.id:
-            held = self._leases[run.id] = _Held()
-            if owner is not None:
-                lease = self._take(run.id, held, owner, now, automatic=False)
+        held = self._leases[run.id] = _Held()
+        lease = None if owner is None else self._take(run.id, held, owner, now, automatic=False)
         crash_point("create.after_commit")
         self._bell.ring()
         return self._record(self._runs[run.id]), lease

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from shoal.errors import NotFoundError, RunAlreadyExistsError, StepFailedError
+from shoal.errors import InternalError, NotFoundError, RunAlreadyExistsError, StepFailedError
 from shoal.model.ids import AttemptId, Digest, OwnerId, RunId, StepPath, WorkflowId, new_run_id
 from shoal.model.run import (
     AttemptChanged,
@@ -86,6 +86,16 @@ class CommitCases:
         assert (await store.run(new.id)).workflow_id == "flow"
         assert not (await store.run(new.id)).live
         assert len(await store.events(new.id)) == 1
+
+    @in_loop
+    async def test_a_child_is_created_by_its_parent_only(self, store: RunStore) -> None:
+        new = new_run()
+        child = new_run(parent=new)
+        await store.create(new, owner=OWNER)
+        with pytest.raises(InternalError, match=child.id):
+            await store.create(child, owner=OWNER)
+        with pytest.raises(NotFoundError):
+            await store.run(child.id)
 
     @in_loop
     async def test_every_kind_of_change_is_there_afterwards(self, store: RunStore) -> None:

@@ -74,7 +74,9 @@ class Signature:
                 problems.append(f"unknown input {', '.join(map(repr, unknown))}; the tool takes {takes}")
         elif self.context is not None and self.context in given:
             problems.append(f"input {self.context!r} is the tool's own context and cannot be given")
-        missing = [name for name in self.required if name not in given]
+        last = max((i for i, name in enumerate(self.positional) if name in given), default=-1)
+        before = self.positional[:last]  # Python takes these by position: none before one that is given can be left out
+        missing = [name for name in self.names if name not in given and (name in self.required or name in before)]
         if missing:
             problems.append(f"missing input {', '.join(map(repr, missing))}; the tool takes {takes}")
         return problems

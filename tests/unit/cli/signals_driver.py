@@ -1,11 +1,11 @@
 """Carries out a command line over the fake client in a process of its own; argv[1] names how the world behaves."""
 
 import sys
+import types
 
 from cli_world import World, connect_to, views
 
-from shoal import client
-from shoal.cli import main
+from shoal.cli import loop, main
 
 world = World()
 match sys.argv[1]:
@@ -22,7 +22,10 @@ match sys.argv[1]:
         world.views = [type(last)(last.run, last.workflow, last.steps, outputs={"big": "x" * 1_000_000})]
     case "ends":
         pass
-client.connect = connect_to(world)
+module = types.ModuleType("shoal.client")  # the real one takes a second to load, and is not what is tested
+module.connect = connect_to(world)
+sys.modules["shoal.client"] = module
+loop.STOP_WITHIN = 1.0
 status = main(sys.argv[2:])
 if ("closed", (), {}) in world.calls:
     sys.stderr.write("the client was closed\n")

@@ -32,8 +32,9 @@ def test_nothing_heavy_is_loaded(tmp_path, args):
     assert [name for name in HEAVY if name in modules] == []
 
 
-def test_a_command_that_only_reads_a_file_loads_no_rich(tmp_path):
+@pytest.mark.parametrize("args", [["--help"], ["validate", "FILE"], ["schema"]])
+def test_no_more_is_loaded_than_the_command_needs(tmp_path, args):
     file = tmp_path / "answer.yaml"
     file.write_text(ANSWER)
-    _, modules = loaded("validate", str(file))
-    assert "rich" not in modules
+    _, modules = loaded(*[str(file) if a == "FILE" else a for a in args])
+    assert [name for name in ("rich", "asyncio", "pydantic.main", "jsonschema") if name in modules] == []

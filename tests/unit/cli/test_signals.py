@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from cli_world import RUN
 
+from shoal.cli.loop import STOP_WITHIN
+
 HERE = Path(__file__).parent
 
 
@@ -57,14 +59,15 @@ def test_the_second_signal_ends_at_once(answer_file):
     process.communicate()
 
 
-def test_a_stop_that_hangs_is_cut_off_within_five_seconds_and_still_says_how_to_resume(answer_file):
+def test_a_stop_that_hangs_is_cut_off_in_time_and_still_says_how_to_resume(answer_file):
     process = begun("hangs-on-close", "run", answer_file)
     until_running(process)
     before = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert time.monotonic() - before < 6
+    assert 1 <= time.monotonic() - before < 4  # the driver sets the limit to a second
+    assert STOP_WITHIN < 5
     assert f"shoal resume {RUN}" in err
 
 

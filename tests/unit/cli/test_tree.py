@@ -135,6 +135,14 @@ def test_the_live_tree_leaves_the_last_view_on_the_screen_and_shows_the_cursor_a
     assert text.rindex("\x1b[?25h") > text.rindex("succeeded   2.0s")
 
 
+def test_before_there_is_a_view_the_tree_says_that_the_run_starts_and_leaves_no_trace():
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, height=24, force_terminal=True, color_system=None)
+    with LiveTree(console, now=lambda: NOW):
+        assert "starting... 0.0s" in stream.getvalue()
+    assert stream.getvalue().endswith("\x1b[2K")
+
+
 def test_the_live_tree_draws_at_most_eight_times_a_second():
     stream = io.StringIO()
     console = Console(file=stream, width=80, height=24, force_terminal=True, color_system=None)

@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import json
 import multiprocessing
 import os
 import signal
@@ -144,8 +143,9 @@ def aged(provider, links, tmp_path):
 def test_the_longest_unused_makes_room(aged, tmp_path):
     root = tmp_path / "environments"
     built = aged("1", "2", "3")
-    sizes = {e.key: json.loads((root / e.key / READY).read_text())["bytes"] for e in built}
-    limit = sum(sizes.values()) - 1
+    known = EnvironmentFolder(root, 0).standing()
+    assert [(e.key, e.packages) for e in known] == [(e.key, (f"dep=={n}",)) for n, e in enumerate(built, 1)]
+    limit = sum(e.size for e in known) - 1
     assert EnvironmentFolder(root, limit).make_room("") == [built[0].key]
     assert standing(root) == sorted([built[1].key, built[2].key])
     assert EnvironmentFolder(root, 0).make_room(built[1].key) == [built[2].key]

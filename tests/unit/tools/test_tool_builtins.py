@@ -48,6 +48,11 @@ def test_a_script_gets_its_values_as_variables_and_never_as_text(run, capfd):
     assert (shown.out, shown.err) == (evil, '{"a":[1]}')
 
 
+def test_characters_cut_by_a_read_are_whole_in_the_log(run, capfd):
+    run("shell", {"script": "printf '\\303'; sleep 0.05; printf '\\244'"})
+    assert capfd.readouterr().out == "ä"
+
+
 def test_a_failing_command_ends_the_script_and_the_step(run):
     outcome = run("shell", {"script": "echo to-the-log >&2; false; echo unreached"})
     assert isinstance(outcome.error, StepFailedError)

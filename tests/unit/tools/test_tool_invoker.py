@@ -35,6 +35,13 @@ def test_the_standard_library_has_tools(invoke):
     assert invoke.outputs(invoke("os.path:join", {"a": "x"})) == {"result": "x"}
 
 
+def test_what_python_takes_by_position_only_has_no_gaps(invoke, module):
+    name = module("def f(a=1, b=2, /, c=3): return [a, b, c]")
+    assert invoke.outputs(invoke(f"{name}:f", {"a": 5, "c": 6})) == {"result": [5, 2, 6]}
+    assert invoke.outputs(invoke(f"{name}:f", {"b": 7, "a": 5})) == {"result": [5, 7, 3]}
+    assert "missing input 'a'" in invoke(f"{name}:f", {"b": 7}).error.message
+
+
 def test_large_results_are_blobs_before_the_answer(invoke, module):
     name = module("def f(n):\n    return {'text': 'x' * n, 'object': {1, 2}}")
     outcome = invoke(f"{name}:f", {"n": INLINE_LIMIT + 1})

@@ -283,7 +283,7 @@ class RayExecutor:
         """Finish an attempt for which Ray has an error; a worker that ended itself may have said why."""
         if task.doom is not None:
             self._finish(task, task.doom)
-        elif judgement.is_lost(error) and task.started is not None and self._loop is not None:
+        elif judgement.is_lost(error) and self._loop is not None:
             task.lost = error
             self._loop.call_later(_SETTLE, self._judge, task, error)
         else:

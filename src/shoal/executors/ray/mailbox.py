@@ -27,7 +27,10 @@ HEARTBEAT: Final = 0.4
 """Seconds between two reports of one that has not; a cancel flag is late by this much at most."""
 
 _PATIENCE: Final = 2.0
-"""Seconds that a worker waits for an answer of the mailbox."""
+"""Seconds that a report waits for an answer of the mailbox."""
+
+_LAST_WORDS: Final = 5.0
+"""Seconds that a worker which is about to end itself waits for it; the mailbox may just be starting."""
 
 
 class Mailbox:
@@ -108,7 +111,7 @@ class Post:
     def condemn(self, completion: bytes) -> None:
         """Deliver the end of an attempt, if the mailbox answers in time. Never raises."""
         try:
-            load_ray().get(self._mailbox().condemn.remote(completion), timeout=_PATIENCE)
+            load_ray().get(self._mailbox().condemn.remote(completion), timeout=_LAST_WORDS)
         except Exception:  # noqa: BLE001 - Ray raises what it likes; the orchestrator then judges by itself
             self._handle = None
 

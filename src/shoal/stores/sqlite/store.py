@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, cast
 
-from shoal.errors import ConflictError, NotFoundError, RunAlreadyExistsError, StoreUnavailableError
+from shoal.errors import ConflictError, InternalError, NotFoundError, RunAlreadyExistsError, StoreUnavailableError
 from shoal.faults import crash_point
 from shoal.model.events import Event
 from shoal.model.ids import Digest, OwnerId, RunId, StepPath
@@ -86,7 +86,9 @@ class SqliteRunStore:
     # ------------------------------------------------------------ writing
 
     async def create(self, run: NewRun, *, owner: OwnerId | None = None) -> tuple[RunRecord, Lease | None]:
-        """See `RunStore.create`."""
+        """See `RunStore.create`; for root runs: a child is created by its parent's `ChildCreated`."""
+        if run.root_id != run.id:
+            raise InternalError(f"the sub-workflow {run.id} can be created only by a commit of its parent")
         if owner is not None:
             self._owners.register(owner)
         now = self._now()
@@ -98,10 +100,9 @@ class SqliteRunStore:
             recording = Recording({}, self._exists)
             recording.create(run, now, None)
             recording.write(self._db)
-            if run.root_id == run.id:
-                at, until = (rows.stamp(now), rows.stamp(lease.expires_at)) if lease else (None, None)
-                epoch = lease.epoch if lease else 0
-                self._db.run(sql.INSERT_LEASE, run_id=run.id, owner=owner, epoch=epoch, taken_at=at, expires_at=until)
+            at, until = (rows.stamp(now), rows.stamp(lease.expires_at)) if lease else (None, None)
+            epoch = lease.epoch if lease else 0
+            self._db.run(sql.INSERT_LEASE, run_id=run.id, owner=owner, epoch=epoch, taken_at=at, expires_at=until)
         crash_point("create.after_commit")
         self._bell.ring()
         return await self.run(run.id), lease

@@ -6,6 +6,7 @@ outlives it. A process that the script moves to a session of its own (`setsid`) 
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import os
@@ -43,12 +44,13 @@ class _Stream:
     shown: IO[str]
     kept: bytearray = field(default_factory=bytearray)
     truncated: bool = False
+    decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
 
     def add(self, data: bytes) -> None:
         room = OUTPUT_LIMIT - len(self.kept)
         self.kept += data[:room]
         self.truncated = self.truncated or len(data) > room
-        self.shown.write(data.decode("utf-8", "replace"))
+        self.shown.write(self.decoder.decode(data))  # a character may be cut between two reads
 
     @property
     def text(self) -> str:
