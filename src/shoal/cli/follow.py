@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 import sys
@@ -68,7 +69,11 @@ async def follow(begin: Begin, interrupts: Interrupts, *, run_id: str | None, as
                 interrupts.advice = f"Resume with: shoal resume {run_id}"
                 if print_id:
                     note(f"run {run_id}")
-                view = await _watch(handle, display)
+                try:
+                    view = await _watch(handle, display)
+                except asyncio.CancelledError:
+                    await handle.park()
+                    raise
             status = _finish(view, as_json=as_json)
     except ShoalError as error:
         if status is not None:

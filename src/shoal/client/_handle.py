@@ -11,11 +11,14 @@ from shoal.client._view import RunView, Viewer
 from shoal.errors import InfrastructureError, RunError, error_from_json
 from shoal.model.encoding import decode
 from shoal.model.ids import RunId
-from shoal.model.run import RunStatus
+from shoal.model.run import ParkCommand, RunStatus
 from shoal.model.values import ItemsOf
 
 if TYPE_CHECKING:
     from shoal.client._client import Client
+
+PARK_TIMEOUT: Final = 4.0
+"""Seconds that a daemon has to give a run back."""
 
 VIEW_INTERVAL: Final = 0.1
 """Seconds between two views of a run at least; more where looking itself takes long."""
@@ -85,6 +88,24 @@ class RunHandle:
             if event.name == "run.unavailable":
                 error = error_from_json(event.data["error"])  # pyright: ignore[reportArgumentType]
                 raise error if isinstance(error, InfrastructureError) else InfrastructureError(error.message)
+
+    async def park(self) -> None:
+        """Give the run back: it stops, and waits for an explicit resume. Returns once nobody drives it; at most after 4 s.
+
+        What this process drives is parked when the client is closed.
+        """
+        if self._client.drives(self.id):
+            return
+        store = self._client.store
+        run = await store.run(self.id)
+        if run.status.ended:
+            return
+        await store.post(run.root_id, ParkCommand())
+        mark: int | None = None
+        deadline = time.monotonic() + PARK_TIMEOUT
+        while run.live and not run.status.ended and time.monotonic() < deadline:
+            mark = await store.wait(mark, 0.5)
+            run = await store.run(self.id)
 
     async def result(self) -> dict[str, Any]:
         """Wait, and return the run's outputs as Python objects; pickles of one's own journal are read.
