@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 class SystemClock:
     """Wall time and monotonic time of this machine."""
 
+    longest_sleep = 30.0
+
     def now(self) -> datetime:
         """Return wall time in UTC."""
         return datetime.now(UTC)

@@ -41,7 +41,13 @@ LEASE_RENEWAL = timedelta(seconds=3)
 
 
 class Clock(Protocol):
-    """Time. Wall time serves persisted timers only; all waiting in a process is monotonic."""
+    """Time. Wall time serves persisted timers only; all waiting in a process is monotonic.
+
+    Attributes:
+        longest_sleep: Seconds after which a sleeper looks at the wall clock again, since it may have jumped.
+    """
+
+    longest_sleep: float
 
     def now(self) -> datetime:
         """Return wall time, in UTC, timezone-aware."""

@@ -57,6 +57,7 @@ class RunHandle:
         viewer = Viewer(store, self._client.blobs, self.id)
         mark: int | None = None
         alone_since: float | None = None
+        was_live = False
         while True:
             mark = await store.wait(mark, 1.0)
             before = time.monotonic()
@@ -69,8 +70,10 @@ class RunHandle:
                 alone_since = None
             else:
                 await self._check_abandoned()
+                was_live = was_live or view.run.live
                 alone_since = None if view.run.live else (alone_since or before)
-                if view.run.parked or (alone_since is not None and before - alone_since > ABANDONED_AFTER):
+                given_back = view.run.parked and was_live
+                if given_back or (alone_since is not None and before - alone_since > ABANDONED_AFTER):
                     return
             took = time.monotonic() - before
             await asyncio.sleep(max(VIEW_INTERVAL, 4 * took))

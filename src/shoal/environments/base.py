@@ -56,10 +56,9 @@ def fixed_packages() -> dict[NormalizedName, str]:
 
 
 def _distribution(name: str) -> importlib.metadata.Distribution | None:
-    try:
-        return importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    # Importing ray puts its vendored packages (psutil among them) on the path; the base must look the same before and after.
+    path = [entry for entry in sys.path if "thirdparty_files" not in entry]
+    return next(iter(importlib.metadata.Distribution.discover(name=name, path=path)), None)
 
 
 @functools.cache

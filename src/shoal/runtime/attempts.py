@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
+import structlog
+
 from shoal.engine.effects import Dispatch
 from shoal.errors import AttemptInterruptedError, RunCanceledError, ShoalError, WorkerLostError
 from shoal.faults import crash_point
@@ -18,6 +20,8 @@ from shoal.runtime.dispatching import Dispatcher
 from shoal.runtime.driven import Driven
 from shoal.runtime.inputs import Inputs
 from shoal.runtime.leases import LeaseKeeper
+
+_log = structlog.get_logger("shoal.runtime")
 
 PROGRESS_INTERVAL: Final = 0.5
 """Seconds between writes of tools' progress."""
@@ -148,8 +152,8 @@ class Attempts:
 
     def _completed(self, run: Driven, completion: Completion) -> Driven | None:
         where = run.attempts.pop(completion.attempt_id, None)
-        if where is not None and (completion.logs or completion.logs_dropped):
-            self._logs.append(run.id, where[0], where[1], completion.logs, dropped=completion.logs_dropped)
+        if where is not None:
+            self._log_of(run, where, completion.logs, completion.logs_dropped)
         if run.engine is None:
             return None
         outcome = completion.outcome
@@ -163,11 +167,18 @@ class Attempts:
         where = run.attempts.get(notice.attempt_id) if run is not None else None
         if run is None or where is None:
             return
-        path, number = where
-        if notice.logs or notice.logs_dropped:
-            self._logs.append(run.id, path, number, notice.logs, dropped=notice.logs_dropped)
+        self._log_of(run, where, notice.logs, notice.logs_dropped)
         if notice.progress is not None:
-            self._progress[run.id, path] = notice.progress
+            self._progress[run.id, where[0]] = notice.progress
+
+    def _log_of(self, run: Driven, where: tuple[StepPath, int], data: bytes, dropped: int) -> None:
+        """Append to an attempt's log; a log that cannot be written ends no run."""
+        if not data and not dropped:
+            return
+        try:
+            self._logs.append(run.id, where[0], where[1], data, dropped=dropped)
+        except (ShoalError, OSError) as error:
+            _log.warning("a log could not be written", run=run.id, step=where[0], error=str(error))
 
     def leave_progress(self, runs: Mapping[RunId, Driven]) -> None:
         """Leave what tools reported with their runs, for the next commit; at most every `PROGRESS_INTERVAL`."""

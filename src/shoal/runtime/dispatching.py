@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from shoal.engine.effects import CANCEL_GRACE, Dispatch
 from shoal.errors import ExpressionError
@@ -18,6 +19,9 @@ from shoal.ports import EnvironmentProvider, RunStore, SecretProvider, ToolResol
 from shoal.runtime.driven import Driven
 from shoal.runtime.preparation import check_policy, read_secrets, request_of, secrets_in
 from shoal.runtime.values import BlobValues, text_of
+
+REUSE_WITHIN: Final = 0.1
+"""Seconds within which an environment that stands is found; after that it is told that one is being built."""
 
 
 @dataclass(slots=True)
@@ -89,9 +93,12 @@ class Dispatcher:
 
     async def _build(self, driven: Driven, tool: ToolLock, lock: EnvironmentLock) -> BuiltEnvironment:
         name = tool.request.reference.text
-        driven.pending.append(Noted("environment.building", self.store.now(), data={"tool": name, "digest": lock.digest}))
-        self.ring()
-        built = await self.environments.build(lock)
+        building = asyncio.ensure_future(self.environments.build(lock))
+        if not (await asyncio.wait((building,), timeout=REUSE_WITHIN))[0]:
+            note = Noted("environment.building", self.store.now(), data={"tool": name, "digest": lock.digest})
+            driven.pending.append(note)
+            self.ring()
+        built = await building
         self.built[lock.digest] = built
         data: dict[str, Json] = {
             "tool": name,

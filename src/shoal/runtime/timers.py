@@ -8,12 +8,8 @@ import heapq
 import itertools
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
 
 from shoal.ports import Clock
-
-LONGEST_SLEEP: Final = 30.0
-"""Seconds after which the wall clock is looked at again, so that a clock jump fires due timers once."""
 
 
 class Timers:
@@ -44,7 +40,7 @@ class Timers:
             if not self._heap:
                 await self._changed.wait()
                 continue
-            wait = min((self._heap[0][0] - now).total_seconds(), LONGEST_SLEEP)
+            wait = min((self._heap[0][0] - now).total_seconds(), self._clock.longest_sleep)
             sleeper = asyncio.ensure_future(self._clock.sleep(wait))
             waker = asyncio.ensure_future(self._changed.wait())
             try:

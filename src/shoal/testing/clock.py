@@ -11,7 +11,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class FakeClock:
-    """Wall time and monotonic time that stand still until `advance`."""
+    """Wall time and monotonic time that stand still until `advance`; they never jump apart."""
+
+    longest_sleep = float("inf")
 
     def __init__(self, start: datetime = START) -> None:
         """Begin at a time, in UTC."""
