@@ -8,6 +8,7 @@ import signal
 import time
 
 import pytest
+
 from acceptance.command import Command, wait_until
 
 TOOLS = """

@@ -1,6 +1,7 @@
 """A journal and a client in memory for the command line's tests: what the commands see, with nothing behind it."""
 
 import asyncio
+import sys
 import time
 import types
 from contextlib import asynccontextmanager
@@ -89,6 +90,11 @@ class Handle:
     views: list
     hang: bool = False
     error: Exception | None = None
+    parked: bool = False
+
+    async def park(self):
+        self.parked = True
+        sys.stderr.write("the run was parked\n")
 
     async def watch(self):
         for view in self.views:

@@ -43,6 +43,7 @@ def test_the_first_signal_closes_the_client_and_says_how_to_resume(answer_file, 
     assert process.returncode == 130
     assert out == ""
     assert f"shoal resume {RUN}" in err
+    assert "the run was parked" in err
     assert "the client was closed" in err
     assert "Traceback" not in err
 

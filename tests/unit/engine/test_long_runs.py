@@ -11,6 +11,7 @@ import pytest
 
 from properties.engine_driver import Driver, returns
 from shoal import continuation
+from shoal.engine.state import LoopState, ScopeState, StepState
 from shoal.model.attempts import Continuation, Continued
 from shoal.model.ids import StepName, WorkflowId
 from shoal.model.run import RunStatus
@@ -24,8 +25,6 @@ TOOL = CallTool(ToolReference("json:dumps", "function", "json:dumps"))
 
 def engine_growth(workflow: Workflow, behaviour, steps: int) -> float:
     """Return how many bytes an engine grew by between a tenth of its inputs and all of them; the store is not counted."""
-    from shoal.engine import decider
-
     driver = Driver(workflow, lambda d: behaviour(driver, d), random.Random(1))
     sizes: list[int] = []
 
@@ -39,9 +38,7 @@ def engine_growth(workflow: Workflow, behaviour, steps: int) -> float:
         for number in range(steps):
             if number in (steps // 10, steps - 2):
                 gc.collect()
-                states = sum(
-                    1 for thing in gc.get_objects() if type(thing).__module__.startswith(decider.__name__.rsplit(".", 1)[0])
-                )
+                states = sum(isinstance(thing, StepState | ScopeState | LoopState) for thing in gc.get_objects())
                 sizes.append(states)
             await driver.one()
 

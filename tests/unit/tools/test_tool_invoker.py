@@ -238,10 +238,10 @@ def test_what_an_import_raises_is_the_tools_failure(invoke, module):
 def test_a_ray_remote_function_is_called_in_place(invoke, module):
     name = module(
         "import ray\n@ray.remote(num_cpus=2, max_retries=3, retry_exceptions=[ValueError], memory=7, num_gpus=1, max_calls=1, runtime_env={'env_vars': {'A': 'b'}})\n"
-        "def f(answer):\n    return {'result': answer, 'ray': ray.is_initialized()}\n"
+        "def f(answer):\n    return {'result': answer, 'ray': ray.get_runtime_context().get_task_id() if ray.is_initialized() else None}\n"
         "@ray.remote\ndef g(): pass\n"
     )
-    assert invoke.outputs(invoke(f"{name}:f", {"answer": 42})) == {"result": 42, "ray": False}
+    assert invoke.outputs(invoke(f"{name}:f", {"answer": 42})) == {"result": 42, "ray": None}
     lock = ToolLock(ToolRequest(ToolReference("x", "function", f"{name}:f")), "function", f"{name}:f")
     assert invoke.invoker.describe(lock) == ToolOptions(
         num_cpus=2, num_gpus=1, memory=7, max_retries=3, retry_exceptions=("ValueError",), ignored=("runtime_env",)
