@@ -86,7 +86,7 @@ def test_a_build_killed_half_way_leaves_nothing_broken(tmp_path, mode):
     make_wheel(links, "tiny-tool", "1.0", files, entry_points={"tool.entrypoint": {"tiny_tool": "tiny_tool:run"}})
     flow = "id: tiny\nsteps:\n  - {name: a, tool: tiny-tool@1.0, inputs: {x: 3}}\n"
     (tmp_path / "environment.yaml").write_text(flow)
-    offline = {"UV_FIND_LINKS": str(links), "UV_NO_INDEX": "1", "UV_OFFLINE": "1"}
+    offline = {"UV_FIND_LINKS": str(links), "PIP_NO_INDEX": "1", "UV_OFFLINE": "1"}
     died = child(home, log, "environment", f"build.before_rename:1:{mode}", **offline)
     assert died.returncode == DEAD[mode], died.stdout + died.stderr
     assert child(home, log, "environment", **offline).stdout == "succeeded\n"

@@ -67,6 +67,9 @@ class IndexSettings:
         return dataclasses.replace(self, links=links, variables={**self.variables, "UV_FIND_LINKS": ",".join(links)})
 
 
+_NETWORK: Final = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"})
+
+
 def index_settings(environment: Mapping[str, str]) -> IndexSettings:
     """Return the settings that the variables and files of this machine make.
 
@@ -76,7 +79,8 @@ def index_settings(environment: Mapping[str, str]) -> IndexSettings:
     pip = _pip_settings(environment)
     told = _told_to_uv(environment)
     wanted = {key: value for key, value in pip.items() if key not in told}
-    variables: dict[str, str] = {}
+    # A build may run in a process that was not started with the caller's variables (a worker of a cluster attached to).
+    variables = {k: v for k, v in environment.items() if k.startswith("UV_") or k.upper() in _NETWORK}
     if "index-url" in wanted:
         variables["UV_DEFAULT_INDEX"] = wanted["index-url"][-1]
     if "extra-index-url" in wanted:

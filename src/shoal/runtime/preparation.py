@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 from shoal.engine.references import steps_with_tools
@@ -108,8 +109,24 @@ async def pin_tools(
     read_secrets(secrets_of(spec.workflow), spec.policy, secrets)
     if not requests:
         return ()
-    locks = await resolver.resolve(requests)
+    try:
+        locks = await resolver.resolve(requests)
+    except ToolResolutionError as error:
+        raise dataclasses.replace(error, message=_with_steps(spec.workflow, error.message)) from error
     return tuple(locks[request] for request in requests)
+
+
+def _with_steps(workflow: Workflow, message: str) -> str:
+    """Return a resolver's message, which has a line for each tool, with the steps that name it."""
+    steps: dict[str, list[str]] = {}
+    for _, step in steps_with_tools(workflow):
+        if isinstance(step.action, CallTool):
+            steps.setdefault(step.action.reference.text, []).append(step.name)
+    lines: list[str] = []
+    for line in message.splitlines():
+        names = next((names for text, names in steps.items() if line.startswith(f"{text}: ")), None)
+        lines.append(line if names is None else f"step {', '.join(names)}: {line}")
+    return "\n".join(lines)
 
 
 async def check_tools(locks: Sequence[ToolLock], resolver: ToolResolver, *, accept_change: bool) -> dict[ToolRequest, ToolLock]:
