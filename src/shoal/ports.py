@@ -322,6 +322,13 @@ class StepExecutor(Protocol):
         """Return how many attempts of these resources fit at once; at least 1."""
         ...
 
+    async def options(self, tool: ToolLock, environment: BuiltEnvironment | None) -> ToolOptions:
+        """Return the explicit Ray options of a tool, read in its environment; none where they cannot be read there.
+
+        A tool that cannot be loaded has none: its attempt will say why.
+        """
+        ...
+
     async def describe(self) -> Mapping[str, str]:
         """Return what it stands on, for `doctor` and logs."""
         ...

@@ -80,6 +80,22 @@ def test_two_steps_of_one_run_use_two_versions_of_one_package(tmp_path, ray_addr
     assert json.loads(done.stdout)["outputs"] == {"one": "1.0", "two": "2.0"}, done.stderr
 
 
+def test_an_existing_remote_function_keeps_its_own_options_and_the_steps_override_them(tmp_path, ray_address):
+    shoal = Command(tmp_path / "home", ray_address)
+    (tmp_path / "beside.py").write_text(
+        "import ray\n\n@ray.remote(num_cpus=0.5, max_retries=1, retry_exceptions=[ValueError], runtime_env={})\n"
+        "def fails():\n    raise ValueError('always')\n"
+    )
+    flow = tmp_path / "options.yaml"
+    flow.write_text(
+        "id: options\nsteps:\n  - {name: own, tool: 'beside:fails', on_error: continue}\n"
+        "  - {name: told, tool: 'beside:fails', on_error: continue, retry: {max_attempts: 3, initial: 0}}\n"
+    )
+    done = shoal("run", flow, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [step["attempts"] for step in json.loads(done.stdout)["steps"]] == [2, 3]
+
+
 def test_every_tool_that_cannot_be_had_is_named_before_the_first_dispatch(tmp_path, links):
     shoal = Command(tmp_path / "home", None, **links)
     make_wheel(Path(links["UV_FIND_LINKS"]), "both", "1.0", {"both.py": ""}, requires=["lib==1.0", "lib==2.0"])

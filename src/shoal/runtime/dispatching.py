@@ -11,14 +11,17 @@ from shoal.engine.effects import CANCEL_GRACE, Dispatch
 from shoal.errors import ExpressionError
 from shoal.model.attempts import AttemptCall
 from shoal.model.encoding import fill
+from shoal.model.policies import Resources
 from shoal.model.run import Noted, ToolsLocked
-from shoal.model.tools import BuiltEnvironment, EnvironmentLock, ToolLock, ToolRequest
+from shoal.model.tools import BuiltEnvironment, EnvironmentLock, ToolLock, ToolOptions, ToolRequest
 from shoal.model.values import Hole, ItemsOf, Json, SecretText
 from shoal.model.workflow import CallTool
-from shoal.ports import EnvironmentProvider, RunStore, SecretProvider, ToolResolver
+from shoal.ports import EnvironmentProvider, RunStore, SecretProvider, StepExecutor, ToolResolver
 from shoal.runtime.driven import Driven
 from shoal.runtime.preparation import check_policy, read_secrets, request_of, secrets_in
 from shoal.runtime.values import BlobValues, text_of
+
+_NO_OPTIONS: Final = ToolOptions()
 
 REUSE_WITHIN: Final = 0.1
 """Seconds within which an environment that stands is found; after that it is told that one is being built."""
@@ -31,16 +34,19 @@ class Dispatcher:
     Attributes:
         host_tools: Built-ins that reach the host.
         ring: Wakes the orchestrator for changes that were left with a run.
+        options: The Ray options of tools, read when their environment was first used.
         built: Environments that stand, by the digest of their lock.
     """
 
     store: RunStore
+    executor: StepExecutor
     resolver: ToolResolver
     environments: EnvironmentProvider
     secrets: SecretProvider
     values: BlobValues
     host_tools: frozenset[str]
     ring: Callable[[], None]
+    options: dict[ToolLock, ToolOptions] = field(default_factory=dict["ToolLock", "ToolOptions"])
     built: dict[str, BuiltEnvironment] = field(default_factory=dict["str", "BuiltEnvironment"])
     building: dict[str, asyncio.Task[BuiltEnvironment]] = field(default_factory=dict["str", "asyncio.Task[BuiltEnvironment]"])
 
@@ -52,6 +58,8 @@ class Dispatcher:
         """
         lock = driven.root.locks.get(_request(driven, dispatch))
         if lock is None:
+            return None
+        if lock.load != "builtin" and lock not in self.options:
             return None
         environment = lock.environment
         if environment is None:
@@ -74,9 +82,19 @@ class Dispatcher:
             root.locks[request] = lock
             root.pending.append(ToolsLocked(tuple(root.locks.values()), self.store.now()))
             self.ring()
-        if lock.environment is None:
-            return self._call(driven, dispatch, lock, None)
-        return self._call(driven, dispatch, lock, await self.build(driven, lock, lock.environment))
+        environment = lock.environment
+        built = await self.build(driven, lock, environment) if environment is not None else None
+        if lock.load != "builtin" and lock not in self.options:
+            await self._read_options(driven, lock, built)
+        return self._call(driven, dispatch, lock, built)
+
+    async def _read_options(self, driven: Driven, lock: ToolLock, built: BuiltEnvironment | None) -> None:
+        """Read a tool's own Ray options when its environment is first used."""
+        options = self.options[lock] = await self.executor.options(lock, built)
+        if options.ignored:
+            data: dict[str, Json] = {"tool": lock.request.reference.text, "options": ", ".join(options.ignored)}
+            driven.pending.append(Noted("tool.options_ignored", self.store.now(), data=data))
+            self.ring()
 
     async def build(self, driven: Driven, tool: ToolLock, lock: EnvironmentLock) -> BuiltEnvironment:
         """Return an environment, built once however many attempts want it."""
@@ -114,6 +132,9 @@ class Dispatcher:
         names = secrets_in(dispatch.arguments) | secrets_in(dispatch.env)
         secrets = read_secrets(names, driven.spec.policy, self.secrets) if names else {}
         step = dispatch.step
+        options = self.options.get(lock, _NO_OPTIONS)
+        if options != _NO_OPTIONS and driven.engine is not None:
+            driven.engine.learn_options(lock.request.reference, options)
 
         def read(hole: Hole) -> Json:
             match hole:
@@ -138,10 +159,22 @@ class Dispatcher:
             environment=built,
             outputs=step.outputs,
             isolation=step.isolation,
-            resources=step.resources,
+            resources=_resources(step.resources, options),
             timeout=step.timeout,
             grace=CANCEL_GRACE,
         )
+
+
+def _resources(own: Resources, tool: ToolOptions) -> Resources:
+    """Return what an attempt takes: what its step says, else what its tool says."""
+    if tool == _NO_OPTIONS:
+        return own
+    return Resources(
+        cpus=own.cpus if own.cpus is not None else tool.num_cpus,
+        gpus=own.gpus if own.gpus is not None else tool.num_gpus,
+        memory=own.memory if own.memory is not None else tool.memory,
+        custom=own.custom or tool.resources,
+    )
 
 
 def _request(driven: Driven, dispatch: Dispatch) -> ToolRequest:

@@ -125,6 +125,7 @@ class Orchestrator:
         self._idle.set()
         dispatcher = Dispatcher(
             adapters.store,
+            adapters.executor,
             adapters.resolver,
             adapters.environments,
             adapters.secrets,

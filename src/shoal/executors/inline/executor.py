@@ -27,6 +27,7 @@ from shoal.executors.surroundings import Surroundings, set_variables
 from shoal.model.attempts import AttemptCall, Completion, Notice, Outcome
 from shoal.model.ids import AttemptId
 from shoal.model.policies import Isolation, Resources
+from shoal.model.tools import BuiltEnvironment, ToolLock, ToolOptions
 from shoal.ports import BlobStore, ToolInvoker
 
 _TICK: Final = 0.05
@@ -112,6 +113,15 @@ class InlineExecutor:
     def slots(self, resources: Resources) -> int:
         """Return the CPUs of this machine over those of an attempt."""
         return max(1, int((os.cpu_count() or 1) // (resources.cpus or 1)))
+
+    async def options(self, tool: ToolLock, environment: BuiltEnvironment | None) -> ToolOptions:
+        """Return the options of a tool of the base environment; those of a tool in another one are not read."""
+        if environment is not None:
+            return ToolOptions()
+        try:
+            return await asyncio.to_thread(self._invoker.describe, tool)
+        except Exception:  # noqa: BLE001 - importing a tool runs its author's code; its attempt will say what is wrong
+            return ToolOptions()
 
     async def describe(self) -> Mapping[str, str]:
         """Return what it stands on."""

@@ -7,6 +7,7 @@ queued, sets the flag of what runs), the flag in the mailbox, and after the grac
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pickle
 import time
@@ -25,7 +26,7 @@ from shoal.executors.outbox import Outbox
 from shoal.executors.ray import judgement
 from shoal.executors.ray.board import Board
 from shoal.executors.ray.cluster import NAMESPACE
-from shoal.executors.ray.library import load_ray
+from shoal.executors.ray.library import load_exceptions, load_ray
 from shoal.executors.ray.listener import Listener
 from shoal.executors.ray.pulse import Pulse
 from shoal.executors.ray.tasks import Tasks, shortage
@@ -34,6 +35,8 @@ from shoal.executors.wire import unpack_completion
 from shoal.model.attempts import AttemptCall, Completion, Failed, Notice
 from shoal.model.ids import AttemptId
 from shoal.model.policies import Resources
+from shoal.model.serial import from_json
+from shoal.model.tools import BuiltEnvironment, ToolLock, ToolOptions
 from shoal.ports import BlobStore, ToolInvoker
 
 _COALESCE: Final = 0.005
@@ -166,6 +169,16 @@ class RayExecutor:
         """Return the CPUs of the cluster over those of an attempt."""
         total = float(load_ray().cluster_resources().get("CPU", 1))
         return max(1, int(total // (resources.cpus or 1)))
+
+    async def options(self, tool: ToolLock, environment: BuiltEnvironment | None) -> ToolOptions:
+        """Return the options of a tool, read by a task without CPU; a clean environment has no Ray, and so no options."""
+        if self._tasks is None or (tool.environment is not None and tool.environment.kind == "process"):
+            return ToolOptions()
+        reader = self._tasks.reader(environment.python if environment is not None else None)
+        try:
+            return from_json(ToolOptions, json.loads(await reader.remote(pickle.dumps(tool, protocol=5))))
+        except load_exceptions().RayError:
+            return ToolOptions()  # its attempt will meet what was met here
 
     async def describe(self) -> Mapping[str, str]:
         """Return what it stands on."""

@@ -24,10 +24,20 @@ def _bind(kit: bytes) -> Callable[[bytes], bytes]:
     return shoal_attempt
 
 
+def _bind_reader(kit: bytes) -> Callable[[bytes], str]:
+    def shoal_options(tool: bytes) -> str:
+        from shoal.executors.ray.worker import read_options
+
+        return read_options(kit, tool)
+
+    return shoal_options
+
+
 class Tasks:
     """The remote functions of one executor."""
 
     def __init__(self, kit: bytes) -> None:
+        self._reader: Final[Any] = load_ray().remote(max_retries=0, num_cpus=0)(_bind_reader(kit))
         self._function: Final[Any] = load_ray().remote(max_retries=0)(_bind(kit))
         self._variants: Final[dict[tuple[str | None, Resources], Any]] = {}
 
@@ -47,6 +57,10 @@ class Tasks:
                 options["runtime_env"] = {"py_executable": python}
             variant = self._variants[key] = self._function.options(**options)
         return variant
+
+    def reader(self, python: str | None) -> Any:
+        """Return the remote function that reads a tool's options in the base environment, or under another interpreter."""
+        return self._reader if python is None else self._reader.options(runtime_env={"py_executable": python})
 
 
 def ray_options(resources: Resources) -> dict[str, Any]:

@@ -6,6 +6,7 @@ told to the mailbox, so that the orchestrator can tell it from a worker that was
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
@@ -26,6 +27,8 @@ from shoal.executors.watch import Guard, Watch
 from shoal.executors.wire import pack_completion
 from shoal.model.attempts import AttemptCall, Outcome
 from shoal.model.policies import Isolation
+from shoal.model.serial import to_json
+from shoal.model.tools import ToolOptions
 from shoal.ports import BlobStore, ToolInvoker
 
 
@@ -49,6 +52,15 @@ class Kit:
 def carry(kit: bytes, call: bytes) -> bytes:
     """Carry out a pickled call and return its packed completion."""
     return _worker(kit).carry(pickle.loads(call))  # noqa: S301 - a worker; its executor made it
+
+
+def read_options(kit: bytes, tool: bytes) -> str:
+    """Return the options of a pickled tool as JSON; none if it cannot be loaded, which its attempt will say."""
+    try:
+        found = pickle.loads(kit).invoker.describe(pickle.loads(tool))  # noqa: S301 - a worker; its executor made both
+    except Exception:  # noqa: BLE001 - importing a tool runs its author's code
+        found = ToolOptions()
+    return json.dumps(to_json(found))
 
 
 @lru_cache(maxsize=1)
