@@ -12,7 +12,6 @@ from shoal.errors import InfrastructureError, RunError, error_from_json
 from shoal.model.encoding import decode
 from shoal.model.ids import RunId
 from shoal.model.run import ParkCommand, RunStatus
-from shoal.model.values import ItemsOf
 
 if TYPE_CHECKING:
     from shoal.client._client import Client
@@ -122,7 +121,7 @@ class RunHandle:
         if run.status is RunStatus.SUCCEEDED:
             get = self._client.blobs.get
             outputs = run.outputs or {}
-            return {k: decode(v, get, trusted=True) for k, v in outputs.items() if not isinstance(v, ItemsOf)}
+            return {k: decode(v, get, trusted=True) for k, v in outputs.items()}
         if run.error is not None:
             raise run.error
         if run.status.ended:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import cast
 
-from shoal.engine.effects import DriveChild, SetTimer
+from shoal.engine.effects import DriveChild
 from shoal.engine.ending import end
-from shoal.engine.retries import delay, spent
 from shoal.engine.state import RunState, StepState, Stop
 from shoal.engine.view import StepView
 from shoal.errors import ExpressionError, RunCanceledError, RunError, ShoalError
@@ -65,7 +64,7 @@ def checked_inputs(run: RunState, workflow: Workflow, arguments: Arguments) -> A
 
 
 def ended(run: RunState, child: RunId, status: RunStatus, outputs: Result | None, error: ShoalError | None) -> None:
-    """End, or try again, the step that a child run carried out."""
+    """End the step that a child run carried out."""
     state = run.children.pop(child, None)
     if state is None or state.child != child or state.status.ended:
         return
@@ -82,17 +81,4 @@ def ended(run: RunState, child: RunId, status: RunStatus, outputs: Result | None
     elif canceling:
         end(run, state, StepStatus.CANCELED, error=error or RunCanceledError(f"sub-workflow run {child} was canceled"))
     else:
-        _failed(run, state, error or RunCanceledError(f"sub-workflow run {child} was canceled"))
-
-
-def _failed(run: RunState, state: StepState, error: ShoalError) -> None:
-    policy = state.step.retry
-    state.exceptions += 1
-    if policy.explicit and not spent(policy, "exception", state.exceptions) and state.scope.stop is None:
-        state.status = StepStatus.PENDING
-        state.error = error
-        state.wake_at = run.now + delay(policy, state.exceptions, run.random)
-        run.save(state)
-        run.effects.append(SetTimer(state.path, state.wake_at, "wake"))
-        return
-    end(run, state, StepStatus.FAILED, error=error)
+        end(run, state, StepStatus.FAILED, error=error or RunCanceledError(f"sub-workflow run {child} was canceled"))

@@ -16,7 +16,7 @@ from shoal.model.encoding import fill
 from shoal.model.ids import StepName, StepPath, spawned_path, top_level
 from shoal.model.policies import OnError
 from shoal.model.run import RunEnded, RunStatus, ScopeOpened, ScopeRecord, StepStatus
-from shoal.model.values import Arguments, Hole, ItemsOf, Json, Result, SecretText, Value
+from shoal.model.values import Arguments, Hole, Json, Result, SecretText, Value
 from shoal.model.workflow import Workflow
 
 
@@ -225,12 +225,12 @@ def _outputs(run: RunState, scope: ScopeState) -> Result:
     return {name: _as_value(run, materialize(template, view)) for name, template in flow.outputs}
 
 
-def _as_value(run: RunState, arguments: Arguments) -> Value | ItemsOf:
+def _as_value(run: RunState, arguments: Arguments) -> Value:
     if len(arguments.holes) == 1 and arguments.holes[0][0] == () and isinstance(arguments.holes[0][1], Value):
         return arguments.holes[0][1]
 
     def read(hole: Hole) -> Json:
-        if isinstance(hole, SecretText | ItemsOf):
+        if isinstance(hole, SecretText):
             raise ExpressionError("an output cannot hold a secret")
         return run.values.load(hole)
 

@@ -31,6 +31,10 @@ class Values(Protocol):
         """Return the JSON of a value; raises `ExpressionError` for a pickle or one over the limit."""
         ...
 
+    def items(self, value: Value) -> Sequence[Value]:
+        """Return the values that a manifest lists, none of them decoded."""
+        ...
+
     def store(self, value: Json) -> Value:
         """Return JSON as a value; durable on return if it is large."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from shoal.engine.state import RunState, ScopeState, StepState
@@ -9,7 +10,7 @@ from shoal.errors import ExpressionError, InternalError
 from shoal.model.encoding import fill
 from shoal.model.ids import StepName
 from shoal.model.run import StepStatus
-from shoal.model.values import Arguments, Hole, ItemsOf, Json, SecretName, SecretText, Value
+from shoal.model.values import Arguments, Hole, Json, SecretName, SecretText, Value
 from shoal.model.workflow import Constant
 
 
@@ -27,11 +28,13 @@ class StepView:
         """Whether the scope has a step that failed for good."""
         return self._scope.failed is not None
 
-    def load(self, value: Value | ItemsOf) -> Json:
+    def load(self, value: Value) -> Json:
         """Return the JSON of a value."""
-        if isinstance(value, ItemsOf):
-            raise InternalError("a list of items was not gathered before it was used")
         return self._run.values.load(value)
+
+    def items(self, value: Value) -> Sequence[Value]:
+        """Return the values that a manifest lists."""
+        return self._run.values.items(value)
 
     def get(self, root: tuple[str, ...]) -> Constant | Hole:
         """Return what the root of a reference stands for."""

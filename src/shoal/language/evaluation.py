@@ -8,14 +8,13 @@ it is never read as a template, an expression or JSON.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol, TypeVar, assert_never, cast
 
 from shoal.errors import ExpressionError
 from shoal.language import _cel
-from shoal.model.encoding import json_bytes, value_from_json
-from shoal.model.values import Arguments, Hole, ItemsOf, Json, SecretName, SecretText, Value
+from shoal.model.encoding import json_bytes
+from shoal.model.values import Arguments, Hole, Json, SecretName, SecretText, Value
 from shoal.model.workflow import (
     Condition,
     Constant,
@@ -35,7 +34,7 @@ MAX_ITEMS: Final = 100_000
 MAX_TEXT: Final = 16 * 1024 * 1024
 """Characters of a text made of parts."""
 
-Found = Constant | Value | ItemsOf | SecretText
+Found = Constant | Value | SecretText
 Path = tuple[str | int, ...]
 T = TypeVar("T")
 
@@ -60,7 +59,11 @@ class Scope(Protocol):
         """
         ...
 
-    def load(self, value: Value | ItemsOf) -> Json:
+    def items(self, value: Value) -> Sequence[Value]:
+        """Return the values that a manifest lists, none of them decoded."""
+        ...
+
+    def load(self, value: Value) -> Json:
         """Return a value's JSON.
 
         Raises:
@@ -134,19 +137,17 @@ def evaluate_condition(condition: Condition, scope: Scope) -> bool:
 
 
 def evaluate_items(template: Template, scope: Scope) -> Sequence[Constant | Value]:
-    """Return the items of a `foreach`. Items of an inline manifest are not decoded.
+    """Return the items of a `foreach`. Items of a manifest are not decoded.
 
     Raises:
         ExpressionError: It is no list, or has more than `MAX_ITEMS` items.
     """
     if isinstance(template, (Reference, Recorded)):
         found = _resolve(template, scope)
-        if isinstance(found, Value) and found.codec == "manifest" and found.data is not None:
-            entries = cast("list[dict[str, Json]]", json.loads(found.data))
+        if isinstance(found, Value) and found.codec == "manifest":
+            entries = scope.items(found)
             _check_count(len(entries), template)
-            return [_item(value_from_json(entry)) for entry in entries]
-        if isinstance(found, ItemsOf):
-            _check_count(found.count, template)
+            return [_item(entry) for entry in entries]
     if isinstance(template, ListOf):
         _check_count(len(template.items), template)
     result = evaluate(template, scope)

@@ -24,7 +24,7 @@ class AttemptCall:
 
     Attributes:
         number: Attempt number, from 1.
-        arguments: Keyword inputs; its root is a mapping. No `ItemsOf` is left in it.
+        arguments: Keyword inputs; its root is a mapping.
         secrets: The secrets that `arguments` and `env` name, by name; their values are masked in everything that comes
             back but the result.
         env: Environment variables of the attempt; may hold secrets.

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from shoal.errors import ExpressionError, NonRetryableError
-from shoal.model.ids import Digest, StepPath
-from shoal.model.values import INLINE_LIMIT, Arguments, Codec, Hole, ItemsOf, Json, Result, SecretName, SecretText, Value
+from shoal.model.ids import Digest
+from shoal.model.values import INLINE_LIMIT, Arguments, Codec, Hole, Json, Result, SecretName, SecretText, Value
 
 PutBlob = Callable[[bytes], Digest]
 GetBlob = Callable[[Digest], bytes]
@@ -96,6 +96,12 @@ def encode_manifest(values: list[Value], put: PutBlob) -> Value:
     return _stored("manifest", data, put, INLINE_LIMIT, "list")
 
 
+def listed(value: Value, get: GetBlob) -> list[Value]:
+    """Return the values that a manifest lists, none of them decoded."""
+    data = value.data if value.data is not None else get(cast("Digest", value.digest))
+    return [value_from_json(entry) for entry in json.loads(data)]
+
+
 def decode(value: Value, get: GetBlob, *, trusted: bool) -> Any:
     """Return the object that a value stands for.
 
@@ -113,14 +119,12 @@ def decode(value: Value, get: GetBlob, *, trusted: bool) -> Any:
     if value.codec == "json":
         return json.loads(data)
     if value.codec == "manifest":
-        return [decode(value_from_json(v), get, trusted=trusted) for v in json.loads(data)]
+        return [decode(v, get, trusted=trusted) for v in listed(value, get)]
     return pickle.loads(data)  # noqa: S301 - the caller says that user code runs here
 
 
-def show(value: Value | ItemsOf, get: GetBlob, *, limit: int = INLINE_LIMIT) -> Json:
+def show(value: Value, get: GetBlob, *, limit: int = INLINE_LIMIT) -> Json:
     """Return a value for people and wire, without unpickling: its JSON, or `{"$ref": digest, "type", "bytes"}`."""
-    if isinstance(value, ItemsOf):
-        return {"$items": value.path, "key": value.key, "count": value.count}
     if value.codec != "pickle" and value.size <= limit:
         try:
             return cast("Json", decode(value, get, trusted=False))
@@ -134,9 +138,7 @@ def show(value: Value | ItemsOf, get: GetBlob, *, limit: int = INLINE_LIMIT) -> 
 
 
 def value_to_json(value: Hole) -> dict[str, Any]:
-    """Return the recorded form of a value: `{"v": json}`, `{"p": base64}`, `{"d": digest}`, `{"items"}`, `{"secret"}`."""
-    if isinstance(value, ItemsOf):
-        return {"items": value.path, "k": value.key, "n": value.count}
+    """Return the recorded form of a value: `{"v": json}`, `{"p": base64}`, `{"d": digest}`, `{"secret"}`."""
     if isinstance(value, SecretText):
         return {"secret": [p if isinstance(p, str) else {"name": p.name} for p in value.parts]}
     if value.digest is not None:
@@ -148,9 +150,7 @@ def value_to_json(value: Hole) -> dict[str, Any]:
 
 
 def hole_from_json(data: Mapping[str, Any]) -> Hole:
-    """Return the value, the list of items or the secret text that `value_to_json` described."""
-    if "items" in data:
-        return ItemsOf(StepPath(data["items"]), data["k"], data["n"])
+    """Return the value or the secret text that `value_to_json` described."""
     if "secret" in data:
         return SecretText(tuple(p if isinstance(p, str) else SecretName(p["name"]) for p in data["secret"]))
     return value_from_json(data)
@@ -172,9 +172,9 @@ def result_to_json(result: Result) -> dict[str, Any]:
     return {key: value_to_json(value) for key, value in result.items()}
 
 
-def result_from_json(data: Mapping[str, Any]) -> dict[str, Value | ItemsOf]:
+def result_from_json(data: Mapping[str, Any]) -> dict[str, Value]:
     """Return the outputs that `result_to_json` described."""
-    return {key: cast("Value | ItemsOf", hole_from_json(value)) for key, value in data.items()}
+    return {key: value_from_json(value) for key, value in data.items()}
 
 
 def arguments_to_json(arguments: Arguments) -> dict[str, Any]:

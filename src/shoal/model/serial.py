@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar, Union, cast
 
 from shoal.errors import ShoalError, error_from_json
 from shoal.model.encoding import arguments_from_json, arguments_to_json, hole_from_json, value_from_json, value_to_json
-from shoal.model.values import Arguments, Hole, ItemsOf, SecretText, Value
+from shoal.model.values import Arguments, Hole, SecretText, Value
 
 T = TypeVar("T")
 _Reader = Callable[[Any], Any]
@@ -45,7 +45,7 @@ def to_json(value: object) -> Any:  # noqa: C901, PLR0911 - one branch for each 
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, ShoalError):
         return value.to_json()
-    if isinstance(value, (Value, ItemsOf, SecretText)):
+    if isinstance(value, (Value, SecretText)):
         return value_to_json(value)
     if isinstance(value, Arguments):
         return arguments_to_json(value)
@@ -79,7 +79,6 @@ _NO_DEFAULT = object()
 _OWN_FORMS: dict[Any, _Reader] = {
     Value: value_from_json,
     Hole: hole_from_json,
-    Value | ItemsOf: hole_from_json,
     Arguments: arguments_from_json,
 }
 

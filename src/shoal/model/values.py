@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 
-from shoal.model.ids import Digest, StepPath
+from shoal.model.ids import Digest
 
 if TYPE_CHECKING:
     Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -47,21 +47,7 @@ class Value:
     hint: object = field(default=None, compare=False, repr=False, metadata={"transient": True})
 
 
-@dataclass(frozen=True, slots=True)
-class ItemsOf:
-    """The list of one output of every item of a `foreach` step, in their order; resolved where it is consumed.
-
-    An item that was skipped or failed with `on_error: continue` counts as null.
-    """
-
-    kind: ClassVar[str] = "items"
-
-    path: StepPath
-    key: str
-    count: int
-
-
-Result = Mapping[str, Value | ItemsOf]
+Result = Mapping[str, Value]
 """The recorded outputs of a step by name."""
 
 
@@ -83,7 +69,7 @@ class SecretName:
     name: str
 
 
-Hole = Value | ItemsOf | SecretText
+Hole = Value | SecretText
 
 
 @dataclass(frozen=True, slots=True)

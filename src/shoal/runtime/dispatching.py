@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shoal.engine.effects import CANCEL_GRACE, Dispatch
-from shoal.errors import ExpressionError
 from shoal.model.attempts import AttemptCall
 from shoal.model.encoding import fill
 from shoal.model.policies import Resources
 from shoal.model.run import Noted, ToolsLocked
 from shoal.model.tools import BuiltEnvironment, EnvironmentLock, ToolLock, ToolOptions, ToolRequest
-from shoal.model.values import Hole, ItemsOf, Json, SecretText
+from shoal.model.values import Hole, Json, SecretText, Value
 from shoal.model.workflow import CallTool
 from shoal.ports import EnvironmentProvider, RunStore, SecretProvider, StepExecutor, ToolResolver
 from shoal.runtime.driven import Driven
@@ -140,9 +139,7 @@ class Dispatcher:
             match hole:
                 case SecretText(parts=parts):
                     return "".join(part if isinstance(part, str) else secrets[part.name] for part in parts)
-                case ItemsOf():
-                    raise ExpressionError("a list of items was not gathered")
-                case _:
+                case Value():
                     return self.values.load(hole)
 
         env = {str(k): text_of(v) for k, v in fill(dispatch.env, read).items()} if step.env else {}

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final, cast
 
 from shoal.errors import ExpressionError
-from shoal.model.encoding import decode, encode, encode_manifest, json_bytes
+from shoal.model.encoding import decode, encode, encode_manifest, json_bytes, listed
 from shoal.model.run import StepStatus
 from shoal.model.values import INLINE_LIMIT, Json, Result, Value
 from shoal.ports import BlobStore
@@ -33,6 +33,10 @@ class BlobValues:
             )
         return cast("Json", decode(value, self._blobs.get, trusted=False))
 
+    def items(self, value: Value) -> Sequence[Value]:
+        """Return the values that a manifest lists."""
+        return listed(value, self._blobs.get)
+
     def store(self, value: Json) -> Value:
         """Return JSON as a value."""
         return encode(value, self._blobs.put)
@@ -56,7 +60,7 @@ async def gather(items: AsyncIterator[tuple[int, StepStatus, Result | None]], co
             column = columns.get(key)
             if column is None:
                 column = columns[key] = [_NULL] * count
-            column[index] = cast("Value", value)
+            column[index] = value
     return {key: _listed(column, blobs) for key, column in columns.items()}
 
 

@@ -14,14 +14,13 @@ from typing import Any, cast
 from shoal.model.encoding import value_from_json
 from shoal.model.ids import Digest
 from shoal.model.tools import LockedPackage, ToolLock
-from shoal.model.values import ItemsOf, Result, Value
+from shoal.model.values import Result, Value
 
 
 def result_blobs(result: Result | None) -> Iterator[Digest]:
     """Yield the digests that the outputs of a step or run name."""
     for value in (result or {}).values():
-        if not isinstance(value, ItemsOf):
-            yield from value_blobs(value)
+        yield from value_blobs(value)
 
 
 def value_blobs(value: Value) -> Iterator[Digest]:

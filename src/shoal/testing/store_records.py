@@ -30,7 +30,7 @@ from shoal.model.run import (
     ToolsLocked,
 )
 from shoal.model.tools import EnvironmentLock, LockedPackage, ToolLock, ToolReference, ToolRequest
-from shoal.model.values import Arguments, ItemsOf, Value
+from shoal.model.values import Arguments, Value
 from shoal.ports import LEASE_TTL, RunQuery, RunStore
 from shoal.testing.records import AT, batch, changed, in_loop, json_value, new_run, step, workflow
 
@@ -249,7 +249,6 @@ class CommitCases:
             "pickle": Value("pickle", 3, data=b"\x80\x05.", type_name="x.Y"),
             "blob": Value("pickle", 1 << 40, digest=Digest("c" * 64), type_name="x.Z"),
             "manifest": Value("manifest", len(manifest), data=manifest, type_name="list"),
-            "items": ItemsOf(StepPath("loop"), "out", 3),
         }
         kept = step(
             "a#2", attempts=4, exceptions=1, lost=2, out_of_memory=1, result=result, scope=StepPath("top"), entry=2,

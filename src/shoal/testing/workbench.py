@@ -21,7 +21,7 @@ from shoal.model.encoding import decode
 from shoal.model.ids import RunId, StepPath, new_owner_id, new_run_id
 from shoal.model.run import CancelCommand, NewRun, RunRecord, RunSpec, RunStatus, SignalCommand, StepRecord, StepStatus
 from shoal.model.tools import ToolLock, ToolRequest
-from shoal.model.values import Arguments, ItemsOf, Json
+from shoal.model.values import Arguments, Json
 from shoal.model.workflow import Workflow
 from shoal.ports import AttemptControl, EnvironmentProvider, ToolInvoker
 from shoal.runtime.orchestrator import Adapters, Orchestrator
@@ -166,11 +166,7 @@ class Workbench:
     async def look(self, run_id: RunId) -> FinishedRun:
         """Return a run as it stands."""
         run = await self.store.run(run_id)
-        outputs = {
-            key: decode(value, self.blobs.get, trusted=True)
-            for key, value in (run.outputs or {}).items()
-            if not isinstance(value, ItemsOf)
-        }
+        outputs = {key: decode(value, self.blobs.get, trusted=True) for key, value in (run.outputs or {}).items()}
         steps = {str(step.path): step for step in await self.store.steps(run_id)}
         return FinishedRun(run_id, run.status, outputs, run.error, steps, list(self.calls))
 

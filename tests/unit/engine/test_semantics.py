@@ -448,6 +448,23 @@ def test_a_loop_over_a_loop_over_python_values():
     assert run.outputs == {"v": [1, 2, 3]}
 
 
+def test_a_loop_over_so_many_python_values_that_their_list_is_a_blob():
+    run = play(
+        """
+        steps:
+          - {name: a, foreach: "{{ inputs.n }}", tool: wrap, inputs: {v: "{{ item }}"}}
+          - {name: b, foreach: "{{ steps.a.outputs.result }}", tool: unwrap, inputs: {v: "{{ item }}"}}
+          - {name: c, tool: total, inputs: {vs: "{{ steps.a.outputs.result }}"}}
+        inputs: {n: {type: array}}
+        outputs: {b: "{{ steps.b.outputs.v }}", c: "{{ steps.c.outputs.result }}"}
+        """,
+        {"wrap": lambda v: {v}, "unwrap": lambda v: {"v": sum(v)}, "total": lambda vs: sum(map(sum, vs))},
+        {"n": list(range(1200))},
+    )
+    assert run.status is RunStatus.SUCCEEDED, run.error
+    assert run.outputs == {"b": list(range(1200)), "c": sum(range(1200))}
+
+
 def test_an_empty_loop_succeeds_with_empty_lists():
     run = play(
         """

@@ -10,7 +10,7 @@ from shoal.errors import ExpressionError
 from shoal.language import _cel
 from shoal.language.evaluation import evaluate, evaluate_condition, evaluate_items, materialize, materialize_all
 from shoal.model.encoding import json_bytes, value_to_json
-from shoal.model.values import Arguments, ItemsOf, SecretName, SecretText, Value
+from shoal.model.values import Arguments, SecretName, SecretText, Value
 from shoal.model.workflow import Constant, Expression, Recorded
 
 
@@ -163,15 +163,9 @@ def test_items_of_a_manifest_are_not_decoded():
     assert scope.loaded == []
 
 
-def test_items_of_another_loop():
-    scope = MappingScope({("steps", "py", "outputs", "k"): ItemsOf("py", "k", 2)}, items={"py": [1, None]})
-    loop = step("{name: s, tool: t, foreach: steps.py.outputs.k}").foreach
-    assert list(evaluate_items(loop, scope)) == [Constant(1), Constant(None)]
-
-
 def test_items_are_bounded():
-    scope = MappingScope({("inputs", "xs"): Constant([0] * 100_001), ("inputs", "o"): ItemsOf("p", "k", 100_001)})
-    for text in ("inputs.xs", "inputs.o"):
+    scope = MappingScope({("inputs", "xs"): Constant([0] * 100_001)})
+    for text in ("inputs.xs",):
         with pytest.raises(ExpressionError, match="100,001 items"):
             evaluate_items(step(f"{{name: s, tool: t, foreach: {text}}}").foreach, scope)
 

@@ -12,13 +12,13 @@ import pickle
 from pathlib import Path
 from typing import Any, cast
 
-from shoal.errors import InternalError, NonRetryableError
+from shoal.errors import NonRetryableError
 from shoal.executors.attempt import where
 from shoal.model.attempts import AttemptCall
 from shoal.model.encoding import json_bytes, value_from_json
 from shoal.model.ids import Digest
 from shoal.model.policies import Isolation
-from shoal.model.values import Hole, ItemsOf, SecretName, SecretText, Value
+from shoal.model.values import Hole, SecretName, SecretText, Value
 from shoal.ports import BlobStore, ToolInvoker
 
 
@@ -82,8 +82,6 @@ class _Files:
             case SecretText(parts):
                 text = "".join(self._call.secrets[p.name] if isinstance(p, SecretName) else p for p in parts)
                 return {"json": text}
-            case ItemsOf():
-                raise InternalError(f"{where(self._call)} was called with an unresolved list of items ({hole.path})")
 
     def _value(self, name: str, value: Value) -> dict[str, Any]:
         if value.codec == "pickle":
