@@ -171,8 +171,17 @@ class Platform:
             NotFoundError: There is none.
             ConflictError: It has a live owner.
         """
+        family = await self._family(run_id)
         await self.store.delete(run_id)
-        self.logs.delete(run_id)
+        for member in family:
+            self.logs.delete(member)
+
+    async def _family(self, run_id: RunId) -> list[RunId]:
+        """Return a run and the runs of its sub-workflows."""
+        found = [run_id]
+        for member in found:
+            found.extend(step.child_run_id for step in await self.store.steps(member) if step.child_run_id is not None)
+        return found
 
     def has_daemon(self) -> bool:
         """Return whether a live daemon of this home drives runs of this base environment."""
