@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
@@ -48,6 +49,7 @@ class Platform:
             StoreUnavailableError: The journal cannot be opened.
         """
         self.settings = settings
+        _configure_log(settings.log_level)
         faults.arm_from(settings.fault)
         self.clock = SystemClock()
         self.store: RunStore = _open_store(settings)
@@ -188,7 +190,9 @@ class Platform:
         from shoal.daemon_file import read_daemon
 
         daemon = read_daemon(self.settings.home)
-        return daemon is not None and daemon.fingerprint == self.fingerprint("ray")
+        if daemon is None or daemon.store != self.settings.store:
+            return False
+        return daemon.fingerprint == self.fingerprint("ray")
 
     def close(self) -> None:
         """Leave Ray and close the journal. Idempotent."""
@@ -196,6 +200,23 @@ class Platform:
             self._ray.close()
             self._ray = None
         self.store.close()
+
+
+def _configure_log(level: str) -> None:
+    """Send Shoal's own log to stderr, without the values of variables in tracebacks; a program's own set-up stays."""
+    import structlog
+
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S"),
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def _open_store(settings: Settings) -> RunStore:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -19,7 +20,7 @@ import structlog
 from shoal.bootstrap import Platform, open_platform
 from shoal.config import Settings, environment, load_settings
 from shoal.daemon_file import DaemonInfo, announce, hold, is_held, read_daemon
-from shoal.errors import ConflictError, RayUnavailableError, ShoalError
+from shoal.errors import ConflictError, InvalidInputError, RayUnavailableError, ShoalError
 from shoal.language.durations import parse_duration
 from shoal.runtime.orchestrator import Orchestrator
 
@@ -40,7 +41,6 @@ def up(settings: Settings) -> DaemonInfo:
 
     Raises:
         RayUnavailableError: It did not become ready; its log says why.
-        ConflictError: There is one of another base environment.
     """
     daemon = read_daemon(settings.home)
     if daemon is None and not is_held(settings.home):
@@ -101,14 +101,15 @@ def down(settings: Settings) -> bool:
 async def _serve(platform: Platform) -> None:
     settings = platform.settings
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     address = platform.connect_ray().address
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):  # after Ray, which sets handlers of its own
+        loop.add_signal_handler(number, stop.set)
     orchestrator = platform.orchestrator("ray", takes_over=True)
     await orchestrator.start()
     try:
-        info = DaemonInfo(os.getpid(), platform.fingerprint("ray"), platform.clock.now().isoformat(), address)
+        now = platform.clock.now().isoformat()
+        info = DaemonInfo(os.getpid(), platform.fingerprint("ray"), now, address, settings.store)
         announce(settings.home, info)
         _log.info("ready", home=str(settings.home), pid=info.pid)
         await _until_stopped(platform, orchestrator, stop)
@@ -119,6 +120,7 @@ async def _serve(platform: Platform) -> None:
 async def _until_stopped(platform: Platform, orchestrator: Orchestrator, stop: asyncio.Event) -> None:
     """Return when told to stop, when idle for too long, or when the orchestrator gave up."""
     limit = platform.settings.idle_minutes * 60
+    retain = _retention(platform.settings)
     busy_at = pruned_at = platform.clock.monotonic()
     while not stop.is_set():
         if orchestrator.failure is not None:
@@ -129,13 +131,30 @@ async def _until_stopped(platform: Platform, orchestrator: Orchestrator, stop: a
         if now - busy_at > limit:
             _log.info("idle; ending", minutes=platform.settings.idle_minutes)
             return
-        if platform.settings.retain and now - pruned_at > _RETENTION_INTERVAL:
+        if retain is not None and now - pruned_at > _RETENTION_INTERVAL:
             pruned_at = now
-            await platform.prune(older_than=parse_duration(platform.settings.retain))
+            await _prune(platform, retain)
         try:
             await asyncio.wait_for(stop.wait(), _LOOK)
         except TimeoutError:
             continue
+
+
+def _retention(settings: Settings) -> timedelta | None:
+    if not settings.retain:
+        return None
+    try:
+        return parse_duration(settings.retain)
+    except ValueError as error:
+        raise InvalidInputError(f"SHOAL_RETAIN: {error}") from error
+
+
+async def _prune(platform: Platform, older_than: timedelta) -> None:
+    """Delete old runs; what goes wrong with that is tried again in an hour."""
+    try:
+        await platform.prune(older_than=older_than)
+    except ShoalError as error:
+        _log.warning("old runs could not be deleted", error=str(error))
 
 
 def main() -> int:

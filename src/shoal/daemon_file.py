@@ -26,12 +26,14 @@ class DaemonInfo:
         fingerprint: Under which it drives runs.
         started_at: ISO 8601, UTC.
         ray_address: Of its Ray.
+        store: URL of the journal whose runs it drives.
     """
 
     pid: int
     fingerprint: str
     started_at: str
     ray_address: str
+    store: str
 
 
 def read_daemon(home: Path) -> DaemonInfo | None:

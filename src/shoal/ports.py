@@ -169,8 +169,8 @@ class RunStore(Protocol):
     async def claim(self, owner: OwnerId, query: ClaimQuery) -> Sequence[Lease]:
         """Take the leases of root runs that nobody live holds; an atomic test and set for each.
 
-        A lease is dead when it expired or, on one host, when its owner's process is. Its epoch rises by one. Taking a
-        lease unparks the run.
+        A lease is dead when it expired or, on one host, when its owner's process is. Nobody takes a lease from itself. Its
+        epoch rises by one. Taking a lease unparks the run.
         """
         ...
 
@@ -211,7 +211,7 @@ class RunStore(Protocol):
 
         Raises:
             NotFoundError: There is none.
-            ConflictError: It has a live owner.
+            ConflictError: It has a live owner, or is the run of a sub-workflow, which goes with its root.
         """
         ...
 

@@ -14,7 +14,7 @@ from shoal.client._diagnosis import Finding, diagnose
 from shoal.client._handle import RunHandle
 from shoal.client._view import RunView, Viewer
 from shoal.config import load_settings
-from shoal.errors import ConflictError, NotFoundError, RunAlreadyExistsError, ShoalError
+from shoal.errors import ConflictError, InvalidInputError, NotFoundError, RunAlreadyExistsError, ShoalError
 from shoal.language.finding import find_workflow
 from shoal.language.inputs import check_inputs
 from shoal.model.events import Event
@@ -68,10 +68,12 @@ class Client:
 
     async def close(self) -> None:
         """Park what is driven here, and close everything. Idempotent."""
-        for orchestrator in self._orchestrators.values():
-            await orchestrator.close(park=True)
-        self._orchestrators.clear()
-        self._platform.close()
+        try:
+            for orchestrator in self._orchestrators.values():
+                await orchestrator.close(park=True)
+        finally:
+            self._orchestrators.clear()
+            self._platform.close()
 
     # ------------------------------------------------------------ starting
 
@@ -133,9 +135,13 @@ class Client:
             return None
 
     async def _create(self, new: NewRun, kind: Executor, *, detach: bool = False) -> None:
+        if detach and kind == "inline":
+            raise InvalidInputError("a daemon drives runs on Ray only", hint="leave out --executor inline, or --detach")
         if kind == "ray" and await self._daemon(start=detach):
             await self.store.create(new)
             return
+        if detach:
+            raise ConflictError("the daemon runs in another base environment", hint="`shoal down`, then try again")
         orchestrator = await self._orchestrator(kind)
         await orchestrator.start_run(new)
         self._driven[new.id] = orchestrator
@@ -172,9 +178,13 @@ class Client:
 
     async def _orchestrator(self, kind: Executor) -> Orchestrator:
         found = self._orchestrators.get(kind)
+        if found is not None and found.failure is not None:
+            await found.close(park=True)
+            found = None
         if found is None:
-            found = self._orchestrators[kind] = self._platform.orchestrator(kind)
+            found = self._platform.orchestrator(kind)
             await found.start()
+            self._orchestrators[kind] = found
         return found
 
     async def resume(self, run_id: str, *, accept_tool_change: bool = False) -> RunHandle:
@@ -217,7 +227,7 @@ class Client:
         if run.status.ended:
             raise ConflictError(f"run {run_id} has ended: {run.status.value}")
         await self.store.post(run.id, CancelCommand())
-        if not run.live and run.root_id == run.id:
+        if not run.live:
             await (await self._take_up(run, accept_tool_change=True)).wait()
 
     async def signal(self, run_id: str, name: str, payload: Json = None) -> None:

@@ -86,10 +86,15 @@ class RunHandle:
         run = await self._client.store.run(self.id)
         if run.status.ended:
             return
-        for event in reversed(await self._client.store.events(self.id)):
+        reason: InfrastructureError | None = None
+        async for event in self._client.events(self.id):
             if event.name == "run.unavailable":
                 error = error_from_json(event.data["error"])  # pyright: ignore[reportArgumentType]
-                raise error if isinstance(error, InfrastructureError) else InfrastructureError(error.message)
+                reason = error if isinstance(error, InfrastructureError) else InfrastructureError(error.message)
+            elif event.name.startswith("step."):
+                reason = None  # it went on since
+        if reason is not None:
+            raise reason
 
     async def park(self) -> None:
         """Give the run back: it stops, and waits for an explicit resume. Returns once nobody drives it; at most after 4 s.

@@ -98,7 +98,7 @@ class RunEngine:
             run.effects.append(SetTimer(None, start + spec.workflow.timeout, "timeout"))
         restoring.restore(run, snapshot, automatic=automatic, reopen=reopen)
         if run.cancel_requested:
-            self._cancel()
+            scopes.stop(run, run.root, Stop.CANCELING)
 
     @property
     def run_id(self) -> RunId:
@@ -106,19 +106,9 @@ class RunEngine:
         return self._run.id
 
     @property
-    def root_id(self) -> RunId:
-        """Return the id of the run under whose lease this one is."""
-        return self._run.root_id
-
-    @property
     def status(self) -> RunStatus:
         """Return the run's status after the inputs so far."""
         return self._run.status
-
-    @property
-    def in_flight(self) -> tuple[AttemptId, ...]:
-        """Return the attempts under way."""
-        return tuple(self._run.attempts)
 
     def pause(self) -> None:
         """Start no further attempt, since the owner is about to give the run back."""
@@ -180,9 +170,10 @@ class RunEngine:
         run = self._run
         run.now = now
         if path is None:
-            if run.root.phase is Phase.MAIN and run.root.stop is None:
+            if run.root.phase is Phase.MAIN and run.root.stop is not Stop.CANCELING:
                 limit = run.spec.workflow.timeout
-                run.root.error = StepTimeoutError(f"the run did not end within its timeout of {limit}", run_id=run.id)
+                late = StepTimeoutError(f"the run did not end within its timeout of {limit}", run_id=run.id)
+                run.root.error = run.root.failed.error if run.root.failed else late
                 scopes.stop(run, run.root, Stop.CANCELING)
             return
         state = run.steps.get(path)
@@ -217,10 +208,13 @@ class RunEngine:
 
     def _cancel(self) -> None:
         run = self._run
-        hard = run.cancel_requested and run.root.stop is Stop.CANCELING and run.root.phase is Phase.FINALLY
-        run.cancel_requested = True
-        if run.root.phase is Phase.MAIN or hard:
-            scopes.stop(run, run.root, Stop.CANCELING, hard=hard)
+        again, run.cancel_requested = run.cancel_requested, True
+        if run.root.phase is Phase.MAIN:
+            scopes.stop(run, run.root, Stop.CANCELING)
+        elif again:
+            scopes.stop(run, run.root, Stop.CANCELING, hard=True)  # `finally` steps run after the first cancel, not the second
+        else:
+            run.root.stop = Stop.CANCELING
 
     def decide(self) -> Decision:
         """Work off what follows from the inputs so far, and return it."""

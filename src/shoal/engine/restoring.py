@@ -97,12 +97,12 @@ def _resume_scope(run: RunState, scope: ScopeState, book: _Book) -> None:
         state.unmet = sum(1 for need in state.step.needs if _stands_before(scope, state, need))
         if state.status is StepStatus.FAILED and state.step.on_error is OnError.FAIL and scope.failed is None:
             scope.failed = state
-    if scope.failed is not None and scope.stop is None:
-        scope.stop = Stop.FAILING
     scopes.count(scope)  # before anything goes on: a step that ends while it is put back is counted off like any other
     for state, row in recorded:
         if not state.status.ended and not _starts_afresh(state):
             _go_on(run, state, row, book)
+    if scope.failed is not None and scope.phase is Phase.MAIN:
+        scopes.stop(run, scope, Stop.FAILING)
     scopes.proceed(run, scope)
 
 

@@ -16,7 +16,6 @@ from shoal.errors import ExpressionError, InvalidInputError, ShoalError, StepTim
 from shoal.language.durations import parse_duration
 from shoal.language.evaluation import evaluate, evaluate_condition, materialize_all
 from shoal.model.attempts import Failed
-from shoal.model.ids import AttemptId
 from shoal.model.policies import RetryPolicy
 from shoal.model.run import AttemptChanged, AttemptOutcome, AttemptRecord, InboxHandled, StepStatus
 from shoal.model.values import Json, Value
@@ -243,8 +242,3 @@ def wake(run: RunState, state: StepState) -> None:
     elif state.status is StepStatus.WAITING:
         text = f"no signal {state.waits_for!r} came in time"
         end(run, state, StepStatus.FAILED, error=StepTimeoutError(text))
-
-
-def attempt_of(run: RunState, attempt: AttemptId) -> StepState | None:
-    """Return the step whose attempt this is; None if it is not under way here."""
-    return run.attempts.get(attempt)

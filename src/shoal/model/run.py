@@ -126,6 +126,7 @@ class RunRecord:
     """A run as it stands.
 
     Attributes:
+        started_at: Its start; of a run that ended and was resumed, the start of its latest life. Its time-out counts from it.
         live: Whether a live owner holds the lease of its root.
         parked: Taken up only by an explicit resume.
         locks: The tools it is pinned to; None until they have been resolved.

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from shoal.engine.effects import Dispatch
-from shoal.errors import AttemptInterruptedError, RunCanceledError, ShoalError, WorkerLostError
+from shoal.errors import AttemptInterruptedError, InfrastructureError, RunCanceledError, ShoalError, WorkerLostError
 from shoal.faults import crash_point
 from shoal.model.attempts import AttemptCall, Completion, Failed, Notice
 from shoal.model.ids import AttemptId, RunId, StepPath
@@ -73,13 +73,15 @@ class Attempts:
             self._fail(dispatch.attempt_id, error)
             return
         if call is None:
-            self._inputs.spawn(self._dispatch_later(run, dispatch))
+            self._inputs.spawn(self._dispatch_later(run, dispatch), run)
         else:
             calls.append(call)
 
     async def _dispatch_later(self, run: Driven, dispatch: Dispatch) -> None:
         try:
             call = await self._dispatcher.call(run, dispatch)
+        except InfrastructureError:
+            raise  # it is not the step's fault: the run is given back
         except ShoalError as error:
             self._fail(dispatch.attempt_id, error)
             return
@@ -99,7 +101,7 @@ class Attempts:
             return
         held, self._held = self._held, []
         for run, dispatch in held:
-            if run.id in runs:
+            if runs.get(run.id) is run:
                 self.dispatch(run, dispatch, calls)
 
     # ------------------------------------------------------------ stopping
@@ -120,7 +122,9 @@ class Attempts:
 
     def forget(self, run: Driven) -> None:
         """End and forget all attempts of a run whose lease is gone; their results are refused."""
+        self._held = [(r, d) for r, d in self._held if r is not run]
         stale = tuple(run.attempts)
+        run.attempts.clear()
         for attempt in stale:
             self._runs.pop(attempt, None)
         if stale:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
 
 from shoal.engine.decider import RunEngine
 from shoal.model.ids import AttemptId, RunId, StepPath
 from shoal.model.run import Change, RunRecord, RunSpec
 from shoal.model.tools import ToolLock, ToolRequest
+
+EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(slots=True, eq=False)
@@ -23,6 +27,9 @@ class Driven:
         tree: At the root: every run of the tree that is being driven, itself included.
         attempts: Attempts handed to the executor: where they belong, for logs.
         pending: Changes of the orchestrator's own that go into the next commit.
+        canceled_children: At the root: sub-workflows that are to be canceled, also those still being opened.
+        taken_at: At the root: when its lease was taken.
+        automatic: At the root: whether it was taken over from an owner that died.
         inbox_seen: Commands up to this sequence number have been handed in.
         left: Set when it is no longer driven.
         over: Its end is among the pending changes.
@@ -40,6 +47,9 @@ class Driven:
     tree: dict[RunId, Driven] = field(default_factory=dict["RunId", "Driven"])
     attempts: dict[AttemptId, tuple[StepPath, int]] = field(default_factory=dict["AttemptId", "tuple[StepPath, int]"])
     pending: list[Change] = field(default_factory=list["Change"])
+    canceled_children: set[RunId] = field(default_factory=set["RunId"])
+    taken_at: datetime = EPOCH
+    automatic: bool = False
     inbox_seen: int = 0
     left: asyncio.Event = field(default_factory=asyncio.Event)
     over: bool = False

@@ -23,9 +23,10 @@ Input = Callable[[], Driven | None]
 class Inputs:
     """A queue of inputs and the tasks behind it. Belongs to one event loop."""
 
-    def __init__(self, give_up: Callable[[ShoalError], None]) -> None:
-        """Call `give_up` with the error of a task that broke."""
+    def __init__(self, give_up: Callable[[ShoalError], None], blame: Callable[[Driven, Exception], None]) -> None:
+        """Call `give_up` with the error of a task that broke, or `blame` if the task belongs to a run."""
         self._give_up = give_up
+        self._blame = blame
         self._queue: deque[tuple[Driven | None, Input]] = deque()
         self._bell = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -52,19 +53,22 @@ class Inputs:
         """Return the next input; None if there is none."""
         return self._queue.popleft() if self._queue else None
 
-    def spawn(self, work: Awaitable[None]) -> None:
-        """Run a task; what it raises ends the orchestrator, so that nobody waits for a run for ever."""
+    def spawn(self, work: Awaitable[None], run: Driven | None = None) -> None:
+        """Run a task; what it raises ends its run, or else the orchestrator, so that nobody waits for a run for ever."""
 
         async def guarded() -> None:
             try:
                 await work
             except asyncio.CancelledError:
                 raise
-            except ShoalError as error:
-                self._give_up(error)
             except Exception as error:  # noqa: BLE001 - a defect must not hang whoever waits for a run
-                _log.exception("the orchestrator broke")
-                self._give_up(InternalError(f"the orchestrator broke: {error!r}"))
+                if run is not None:
+                    self._blame(run, error)
+                elif isinstance(error, ShoalError):
+                    self._give_up(error)
+                else:
+                    _log.error("the orchestrator broke", error=repr(error))
+                    self._give_up(InternalError(f"the orchestrator broke: {error!r}"))
 
         task = asyncio.ensure_future(guarded())
         self._tasks.add(task)

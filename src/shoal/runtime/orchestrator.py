@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, assert_never
@@ -31,7 +31,9 @@ from shoal.errors import (
     InfrastructureError,
     InternalError,
     LeaseLostError,
+    RayUnavailableError,
     ShoalError,
+    StoreUnavailableError,
 )
 from shoal.faults import crash_point
 from shoal.model.attempts import AttemptCall
@@ -69,7 +71,7 @@ from shoal.runtime.dispatching import Dispatcher
 from shoal.runtime.driven import Driven
 from shoal.runtime.inputs import Inputs
 from shoal.runtime.leases import LeaseKeeper
-from shoal.runtime.preparation import check_tools, pin_tools
+from shoal.runtime.preparation import check_run, check_tools, pin_tools
 from shoal.runtime.timers import Timers
 from shoal.runtime.values import BlobValues, from_memory, gather
 
@@ -114,7 +116,7 @@ class Orchestrator:
         self._fingerprint = fingerprint
         self._takes_over = takes_over
         self._values = BlobValues(adapters.blobs)
-        self._inputs = Inputs(self._give_up)
+        self._inputs = Inputs(self._give_up, self._blame)
         self._runs: dict[RunId, Driven] = {}
         self._timers = Timers(adapters.store.now, adapters.clock)
         self._leases = LeaseKeeper(adapters.store, owner)
@@ -221,41 +223,72 @@ class Orchestrator:
             raise LeaseLostError(f"run {run_id} is being driven by another process")
         await self._adopt(leases[0], accept_tool_change=accept_tool_change)
 
-    async def _adopt(self, lease: Lease, *, accept_tool_change: bool = False) -> Driven:
-        snapshot = await self._a.store.snapshot(lease.run_id)
-        run = Driven(snapshot.run, snapshot.spec, lease.epoch)
+    async def _adopt(self, lease: Lease, *, accept_tool_change: bool = False) -> None:
+        """Begin to drive a run whose lease was just taken; one that has succeeded is given back as it is."""
+        store = self._a.store
+        try:
+            snapshot = await store.snapshot(lease.run_id)
+        except StoreUnavailableError:
+            raise
+        except (ShoalError, ValueError) as error:
+            _log.error("a run cannot be read", run=lease.run_id, error=str(error))
+            await store.release(self._owner, [lease.run_id], park=True)
+            return
+        if snapshot.run.status is RunStatus.SUCCEEDED:
+            handled = tuple(InboxHandled(entry.seq) for entry in snapshot.inbox)
+            await store.commit([RunBatch(lease.run_id, lease.run_id, lease.epoch, handled)])
+            await store.release(self._owner, [lease.run_id], park=False)
+            return
+        self._drop(self._runs.get(lease.run_id))
+        run = Driven(snapshot.run, snapshot.spec, lease.epoch, taken_at=store.now(), automatic=lease.automatic)
         run.accept_tool_change = accept_tool_change
+        # A request to resume is handled by taking the run up, whatever becomes of that; else it would come again at once.
+        resumes = [entry for entry in snapshot.inbox if isinstance(entry.command, ResumeCommand)]
+        run.pending.extend(InboxHandled(entry.seq) for entry in resumes)
         self._runs[run.id] = run
         self._idle.clear()
-        self._inputs.spawn(self._prepare(run, automatic=lease.automatic))
-        return run
+        self._inputs.spawn(self._prepare(run), run)
 
-    async def _prepare(self, run: Driven, *, automatic: bool) -> None:
+    def _drives(self, run: Driven) -> bool:
+        """Return whether this very taking up of the run is still the present one."""
+        return self._runs.get(run.id) is run
+
+    async def _prepare(self, run: Driven) -> None:
         """Pin the run's tools, or check those it is pinned to; then open its engine."""
-        try:
-            await self._pin(run)
-        except InfrastructureError as error:
-            await self._give_back(run, error)
-            return
-        except ShoalError as error:
-            problem = error
-        except Exception as error:  # noqa: BLE001 - a defect must end this run, not all runs
-            _log.exception("preparing a run failed", run=run.id)
-            problem = InternalError(f"preparing the run failed: {error!r}")
-        else:
-            await self._open(run, automatic=automatic, reopen=run.record.status.ended)
-            return
-        self._inputs.post(lambda: self._end_unopened(run, problem), run)
+        await self._pin(run)
+        await self._open(run, automatic=run.automatic, reopen=run.record.status.ended)
 
     async def _pin(self, run: Driven) -> None:
+        adapters = self._a
         if run.record.locks is None:
-            locks = await pin_tools(run.spec, self._a.resolver, self._a.secrets, self._a.host_tools)
+            locks = await pin_tools(run.spec, adapters.resolver, adapters.secrets, adapters.host_tools)
             run.locks = {lock.request: lock for lock in locks}
-            run.pending.append(ToolsLocked(locks, self._a.store.now()))
-        else:
-            run.locks = await check_tools(run.record.locks, self._a.resolver, accept_change=run.accept_tool_change)
+            run.pending.append(ToolsLocked(locks, adapters.store.now()))
+            return
+        if run.record.started_at is None:
+            check_run(run.spec, adapters.secrets, adapters.host_tools)
+        run.locks = await check_tools(run.record.locks, adapters.resolver, accept_change=run.accept_tool_change)
+        if tuple(run.locks.values()) != run.record.locks:
+            run.pending.append(ToolsLocked(tuple(run.locks.values()), adapters.store.now()))
 
-    def _end_unopened(self, run: Driven, error: ShoalError) -> Driven:
+    def _blame(self, run: Driven, error: Exception) -> None:
+        """End or give back the run that an error belongs to; one of the journal or of Ray ends the orchestrator."""
+        if isinstance(error, StoreUnavailableError | RayUnavailableError):
+            self._give_up(error)
+        elif isinstance(error, InfrastructureError):
+            self._give_back(run, error)
+        elif isinstance(error, ShoalError):
+            self._inputs.post(lambda: self._end_unopened(run, error), run)
+        else:
+            _log.error("a defect ends a run", run=run.id, error=repr(error))
+            problem = InternalError(f"a defect of Shoal: {error!r}", hint="please report it")
+            self._inputs.post(lambda: self._end_unopened(run, problem), run)
+
+    def _end_unopened(self, run: Driven, error: ShoalError) -> Driven | None:
+        if not self._drives(run):
+            return None
+        run.engine = None
+        self._attempts.forget(run)
         now = self._a.store.now()
         if run.record.started_at is None:
             run.pending.append(RunChanged(RunStatus.RUNNING, now))
@@ -263,17 +296,21 @@ class Orchestrator:
         run.over = True
         return run
 
-    async def _give_back(self, run: Driven, error: ShoalError) -> None:
+    def _give_back(self, run: Driven, error: ShoalError) -> None:
+        """Park a run for want of something it needs; it is resumable. An engine that is ahead of the journal is thrown away."""
+        if not self._drives(run):
+            return
+        run.engine = None
         run.pending.append(Noted("run.unavailable", self._a.store.now(), data={"error": error.to_json()}))
         if run.record.started_at is None:
             run.pending.append(RunChanged(RunStatus.RUNNING, self._a.store.now()))
-        self._park(run, park=True)
+        self._park(run.root, park=True)
 
     async def _open(self, run: Driven, *, automatic: bool, reopen: bool) -> None:
         snapshot = await self._a.store.snapshot(run.id)
 
         def begin() -> Driven | None:
-            if run.id not in self._runs:
+            if not self._drives(run):
                 return None
             run.engine = RunEngine(
                 snapshot,
@@ -285,6 +322,8 @@ class Orchestrator:
             )
             if run.root.parking:
                 run.engine.pause()
+            if run.id in run.root.canceled_children:
+                self._cancel_child(run.root, run.id)
             for entry in snapshot.inbox:
                 self._command(run, entry)
             return run
@@ -297,6 +336,7 @@ class Orchestrator:
         if self._failure is None:
             self._failure = error
             _log.error("the orchestrator gave up", error=str(error))
+        self._leases.end()  # what is held goes to whoever takes it; a lease that is renewed for nobody would be in the way
         self._idle.set()
         for run in self._runs.values():
             run.left.set()
@@ -309,25 +349,26 @@ class Orchestrator:
 
     async def _turn(self) -> None:
         """Hand in all inputs, commit what follows, then let effects leave."""
-        touched: dict[RunId, Driven] = {}
+        touched: dict[Driven, None] = {}
         while (queued := self._inputs.pop()) is not None:
             run = self._guard(*queued)
             if run is not None:
-                touched[run.id] = run
+                touched[run] = None
         self._attempts.leave_progress(self._runs)
-        touched.update({run.id: run for run in self._runs.values() if run.pending})
+        touched.update((run, None) for run in self._runs.values() if run.pending)
         batches, effects = self._decide(touched)
         if batches:
             if any(isinstance(change, RunEnded) for batch in batches for change in batch.changes):
                 crash_point("end.before_commit")
-            for refused in await self._a.store.commit(batches):
-                self._drop(self._runs.get(refused))
+            refused = await self._a.store.commit(batches)
+            for run in [run for run in touched if run.id in refused]:
+                self._drop(run)
             if any(isinstance(change, CancelRecorded) for batch in batches for change in batch.changes):
                 crash_point("cancel.recorded")
         calls: list[AttemptCall] = []
         for run, wanted in effects:
             for effect in wanted:
-                if run.id in self._runs:
+                if self._drives(run):
                     self._carry_out(run, effect, calls)
         self._attempts.release_held(self._runs, calls)
         self._attempts.submit(calls)
@@ -340,18 +381,14 @@ class Orchestrator:
         except Exception as error:
             if run is None:
                 raise
-            _log.exception("the engine of a run broke", run=run.id)
-            return self._end_broken(run, error)
+            self._blame(run, error)
+            return None
 
-    def _end_broken(self, run: Driven, error: Exception) -> Driven:
-        run.engine = None
-        return self._end_unopened(run, InternalError(f"a defect of Shoal: {error!r}", hint="please report it"))
-
-    def _decide(self, touched: dict[RunId, Driven]) -> tuple[list[RunBatch], list[tuple[Driven, Sequence[Effect]]]]:
+    def _decide(self, touched: Iterable[Driven]) -> tuple[list[RunBatch], list[tuple[Driven, Sequence[Effect]]]]:
         batches: list[RunBatch] = []
         effects: list[tuple[Driven, Sequence[Effect]]] = []
-        for run in touched.values():
-            if run.id not in self._runs:
+        for run in touched:
+            if not self._drives(run):
                 continue
             found: Sequence[Effect] = ()
             if run.engine is not None:
@@ -360,8 +397,8 @@ class Orchestrator:
                     run.pending.extend(decision.changes)
                     found = decision.effects
                 except Exception as error:  # noqa: BLE001 - a defect ends this run, not all runs
-                    _log.exception("the engine of a run broke", run=run.id)
-                    self._end_broken(run, error)
+                    self._blame(run, error)
+                    continue
             if run.over:
                 found = (*found, Finished())
                 run.over = False
@@ -381,20 +418,21 @@ class Orchestrator:
             case SetTimer(path=path, at=at, kind=kind):
                 self._timers.call_at(at, lambda: self._inputs.post(lambda: self._timer(run, path, kind), run))
             case DriveChild():
-                self._inputs.spawn(self._drive_child(run, effect))
+                self._inputs.spawn(self._drive_child(run, effect), run)
             case CancelChild(run_id=child):
-                self._inputs.post(lambda: self._cancel_child(child))
+                run.root.canceled_children.add(child)
+                self._inputs.post(lambda: self._cancel_child(run.root, child), run)
             case Gather():
-                self._inputs.spawn(self._gather(run, effect))
+                self._inputs.spawn(self._gather(run, effect), run)
             case Finished():
-                self._inputs.spawn(self._finished(run))
+                self._inputs.spawn(self._finished(run), run)
             case _:
                 assert_never(effect)
 
     # ------------------------------------------------------------ other inputs
 
     def _timer(self, run: Driven, path: StepPath | None, kind: str) -> Driven | None:
-        if run.id not in self._runs or run.engine is None:
+        if not self._drives(run) or run.engine is None:
             return None
         run.engine.timer(path, kind, self._a.store.now())  # pyright: ignore[reportArgumentType]
         return run
@@ -405,7 +443,7 @@ class Orchestrator:
         result = await gather(items, effect.count, self._a.blobs)
 
         def tell() -> Driven | None:
-            if run.id not in self._runs or run.engine is None:
+            if not self._drives(run) or run.engine is None:
                 return None
             run.engine.gathered(effect.path, result, self._a.store.now())
             return run
@@ -416,21 +454,18 @@ class Orchestrator:
         snapshot = await self._a.store.snapshot(effect.run_id)
         ended = snapshot.run.status.ended and not (effect.reopen and snapshot.run.status is not RunStatus.SUCCEEDED)
         if ended:
-            self._tell_parent(snapshot.run)
+            self._tell_parent(parent, snapshot.run)
             return
-        if parent.id not in self._runs:
+        if not self._drives(parent):
             return
         child = Driven(snapshot.run, snapshot.spec, parent.epoch, parent.root)
         self._runs[child.id] = child
-        await self._open(child, automatic=False, reopen=snapshot.run.status.ended)
+        automatic = parent.root.automatic and effect.new is None
+        await self._open(child, automatic=automatic, reopen=snapshot.run.status.ended)
 
-    def _tell_parent(self, record: RunRecord) -> None:
-        parent = self._runs.get(record.parent.run_id) if record.parent is not None else None
-        if parent is None:
-            return
-
+    def _tell_parent(self, parent: Driven, record: RunRecord) -> None:
         def tell() -> Driven | None:
-            if parent.engine is None:
+            if parent.engine is None or not self._drives(parent):
                 return None
             now = self._a.store.now()
             parent.engine.child_ended(record.id, record.status, record.outputs, record.error, now)
@@ -438,8 +473,9 @@ class Orchestrator:
 
         self._inputs.post(tell, parent)
 
-    def _cancel_child(self, child: RunId) -> Driven | None:
-        run = self._runs.get(child)
+    def _cancel_child(self, root: Driven, child: RunId) -> Driven | None:
+        """Cancel a sub-workflow's run; one that is being opened is canceled when it is."""
+        run = root.tree.get(child)
         if run is None or run.engine is None:
             return None
         run.engine.command(InboxEntry(0, child, CancelCommand(), self._a.store.now()), self._a.store.now())
@@ -458,13 +494,17 @@ class Orchestrator:
                     self._inputs.post(lambda run=run, entry=entry: self._command(run, entry), run)
 
     def _command(self, run: Driven, entry: InboxEntry) -> Driven | None:
-        if entry.seq <= run.inbox_seen or run.engine is None:
-            return None  # handed in already, or still in the snapshot that its engine will be opened from
-        run.inbox_seen = entry.seq
+        if entry.seq <= run.inbox_seen or not self._drives(run):
+            return None
         if isinstance(entry.command, ParkCommand):
+            run.inbox_seen = entry.seq
             run.pending.append(InboxHandled(entry.seq))
-            self._park(run.root, park=True)
+            if entry.at >= run.root.taken_at:  # one from before is for whoever drove it then
+                self._park(run.root, park=True)
+        elif run.engine is None:
+            return None  # still in the snapshot that its engine will be opened from
         else:
+            run.inbox_seen = entry.seq
             run.engine.command(entry, self._a.store.now())
         return run
 
@@ -478,25 +518,24 @@ class Orchestrator:
             await self._a.clock.sleep(TAKEOVER_INTERVAL)
 
     async def _take_up(self, entry: InboxEntry) -> None:
-        """Resume a run for a client; the request is handled whatever becomes of it, or it would come again."""
+        """Resume a run for a client."""
         root_id = (await self._a.store.run(entry.run_id)).root_id
         for lease in await self._a.store.claim(self._owner, ClaimQuery((root_id,), self._fingerprint)):
             command = entry.command
             accept = isinstance(command, ResumeCommand) and command.accept_tool_change
-            run = await self._adopt(lease, accept_tool_change=accept)
-            if run.id == entry.run_id:
-                run.inbox_seen = entry.seq
-                run.pending.append(InboxHandled(entry.seq))
+            await self._adopt(lease, accept_tool_change=accept)
 
     # ------------------------------------------------------------ ends
 
     async def _finished(self, run: Driven) -> None:
         """Leave a run whose end is committed."""
         record = await self._a.store.run(run.id)
+        if not self._drives(run):
+            return
         if run.root is run:
             await self._a.store.release(self._owner, [run.id], park=False)
-        else:
-            self._tell_parent(record)
+        elif record.parent is not None and (parent := run.root.tree.get(record.parent.run_id)) is not None:
+            self._tell_parent(parent, record)
         self._leave(run)
 
     def _park(self, run: Driven, *, park: bool) -> None:
@@ -508,10 +547,10 @@ class Orchestrator:
             self._attempts.stop(member, STOP_GRACE)
         self._inputs.post(lambda: run)
 
-    async def _finish_parking(self, touched: dict[RunId, Driven]) -> None:
-        for root in {id(run.root): run.root for run in touched.values()}.values():
+    async def _finish_parking(self, touched: Iterable[Driven]) -> None:
+        for root in {run.root: None for run in touched}:
             busy = any(member.attempts for member in root.tree.values())
-            if not root.parking or busy or root.id not in self._runs:
+            if not root.parking or busy or not self._drives(root):
                 continue
             if any(member.pending for member in root.tree.values()):
                 self._inputs.ring()
@@ -528,8 +567,10 @@ class Orchestrator:
             self._leave(member)
 
     def _leave(self, run: Driven) -> None:
-        self._runs.pop(run.id, None)
+        if self._drives(run):
+            del self._runs[run.id]
         run.root.tree.pop(run.id, None)
+        run.engine = None  # timers may hold on to the run for long
         run.left.set()
         if not self._runs:
             self._idle.set()

@@ -94,6 +94,17 @@ def secrets_in(arguments: Arguments) -> set[str]:
     return {part.name for text in texts for part in text.parts if isinstance(part, SecretName)}
 
 
+def check_run(spec: RunSpec, secrets: SecretProvider, host_tools: frozenset[str]) -> None:
+    """Refuse a run whose policy does not allow what it does, or whose secrets are not there.
+
+    Raises:
+        ToolResolutionError: Its policy refuses a tool.
+        MissingSecretError: Some secret is not there.
+    """
+    check_policy(requests_of(spec.workflow), spec.policy, host_tools)
+    read_secrets(secrets_of(spec.workflow), spec.policy, secrets)
+
+
 async def pin_tools(
     spec: RunSpec, resolver: ToolResolver, secrets: SecretProvider, host_tools: frozenset[str]
 ) -> tuple[ToolLock, ...]:
@@ -105,8 +116,7 @@ async def pin_tools(
         IndexUnavailableError: No index could be reached.
     """
     requests = requests_of(spec.workflow)
-    check_policy(requests, spec.policy, host_tools)
-    read_secrets(secrets_of(spec.workflow), spec.policy, secrets)
+    check_run(spec, secrets, host_tools)
     if not requests:
         return ()
     try:

@@ -293,7 +293,8 @@ class MemoryRunStore:
 
     async def claim(self, owner: OwnerId, query: ClaimQuery) -> Sequence[Lease]:
         """See `RunStore.claim`."""
-        free = [run_id for run_id, held in self._leases.items() if not self._live(held) and self._wanted(run_id, query)]
+        dead = [run_id for run_id, held in self._leases.items() if held.owner != owner and not self._live(held)]
+        free = [run_id for run_id in dead if self._wanted(run_id, query)]
         if not free:
             return []
         self._register(owner)
@@ -384,6 +385,9 @@ class MemoryRunStore:
         run = self._find(run_id)
         if self._live(self._leases.get(run.record.root_id)):
             raise ConflictError(f"run {run_id} is being driven", hint=f"`shoal cancel {run_id}` first")
+        if run.record.root_id != run_id:
+            root = run.record.root_id
+            raise ConflictError(f"run {run_id} is a sub-workflow of run {root}", hint=f"`shoal delete {root}` deletes both")
         gone = {run_id}
         for other_id, other in self._runs.items():  # a child is always newer than its parent
             if other.record.parent is not None and other.record.parent.run_id in gone:
@@ -423,7 +427,8 @@ def _changed(run: RunRecord, change: RunChanged | RunEnded | CancelRecorded | To
     match change:
         case RunChanged():
             if change.reopened:
-                run = dataclasses.replace(run, finished_at=None, outputs=None, error=None, cancel_requested=False)
+                run = dataclasses.replace(run, started_at=None, finished_at=None, outputs=None, error=None)
+                run = dataclasses.replace(run, cancel_requested=False)
             began = run.started_at or (None if change.status is RunStatus.PENDING else change.at)
             return dataclasses.replace(run, status=change.status, started_at=began)
         case RunEnded():

@@ -237,7 +237,7 @@ class CommitCases:
         await store.commit([batch(new, RunChanged(RunStatus.RUNNING, AT + timedelta(2), reopened=True))])
         record = await store.run(new.id)
         assert (record.status, record.finished_at, record.outputs, record.error) == (RunStatus.RUNNING, None, None, None)
-        assert (record.started_at, record.cancel_requested) == (AT, False)
+        assert (record.started_at, record.cancel_requested) == (AT + timedelta(2), False)
 
     @in_loop
     async def test_results_of_every_form_come_back_as_they_were(self, store: RunStore) -> None:

@@ -84,7 +84,7 @@ class Workbench:
         self._counter = _Counter(LocalToolInvoker(self.blobs, loader=_FakeLoader(self.blobs, self._tools, self.calls)))
         self.orchestrator = self._make()
 
-    def _make(self) -> Orchestrator:
+    def _make(self, *, takes_over: bool = False) -> Orchestrator:
         adapters = Adapters(
             store=self.store,
             blobs=self.blobs,
@@ -96,7 +96,7 @@ class Workbench:
             clock=self.clock,
             host_tools=HOST_TOOLS,
         )
-        return Orchestrator(adapters, new_owner_id())
+        return Orchestrator(adapters, new_owner_id(), takes_over=takes_over)
 
     async def __aenter__(self) -> Workbench:
         """Start the orchestrator."""
@@ -107,10 +107,15 @@ class Workbench:
         """Park what still runs."""
         await self.orchestrator.close(park=True)
 
-    async def restart(self) -> None:
-        """Stop the orchestrator in order and start another on the same journal, as after the end of a process."""
-        await self.orchestrator.close(park=True)
-        self.orchestrator = self._make()
+    async def restart(self, *, takes_over: bool = False, park: bool = True) -> None:
+        """Stop the orchestrator in order and start another on the same journal, as after the end of a process.
+
+        Args:
+            takes_over: Whether the new one takes up by itself what it finds, as a daemon does.
+            park: Whether what runs waits for an explicit resume.
+        """
+        await self.orchestrator.close(park=park)
+        self.orchestrator = self._make(takes_over=takes_over)
         await self.orchestrator.start()
 
     async def start(

@@ -189,7 +189,9 @@ def test_doctor_finds_a_home_that_is_a_file(world, shoal, monkeypatch, tmp_path)
 
 
 def test_up_and_down_use_the_daemon(shoal, home, monkeypatch):
-    monkeypatch.setattr("shoal.daemon.up", lambda settings: DaemonInfo(7, "f", "2026-11-23T12:00:00+00:00", "127.0.0.1:6379"))
+    monkeypatch.setattr(
+        "shoal.daemon.up", lambda settings: DaemonInfo(7, "f", "2026-11-23T12:00:00+00:00", "127.0.0.1:6379", "sqlite:///x")
+    )
     monkeypatch.setattr("shoal.daemon.down", lambda settings: False)
     status, out, _ = shoal("up")
     assert (status, out) == (0, "up: process 7, Ray at 127.0.0.1:6379\n")

@@ -91,7 +91,7 @@ SET_STATUS: Final = (
 )
 REOPEN: Final = (
     update(runs)
-    .values(finished_at=null(), outputs=null(), error=null(), cancel_requested=text("0"))
+    .values(started_at=null(), finished_at=null(), outputs=null(), error=null(), cancel_requested=text("0"))
     .where(_where(runs, id="run"))
 )
 END: Final = (

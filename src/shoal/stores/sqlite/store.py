@@ -225,14 +225,14 @@ class SqliteRunStore:
 
     async def claim(self, owner: OwnerId, query: ClaimQuery) -> Sequence[Lease]:
         """See `RunStore.claim`; takes the write lock only if there is something to take."""
-        if not self._claimable(query):
+        if not self._claimable(owner, query):
             return []
         self._owners.register(owner)
         taken: list[Lease] = []
         with self._db.write():
             now = self._now()
             expires_at = now + LEASE_TTL
-            for run_id, previous, epoch, _ in self._claimable(query):
+            for run_id, previous, epoch, _ in self._claimable(owner, query):
                 automatic = query.run_ids is None and previous is not None
                 taken.append(Lease(run_id, owner, epoch + 1, expires_at, automatic))
                 self._db.run(sql.TAKE, run=run_id, who=owner, to=epoch + 1, at=rows.stamp(now), until=rows.stamp(expires_at))
@@ -241,12 +241,12 @@ class SqliteRunStore:
         self._bell.ring()
         return taken
 
-    def _claimable(self, query: ClaimQuery) -> list[tuple[RunId, str | None, int, int | None]]:
+    def _claimable(self, owner: OwnerId, query: ClaimQuery) -> list[tuple[RunId, str | None, int, int | None]]:
         if query.run_ids is None:
             found = self._db.all(sql.ORPHANS, print=query.fingerprint)
         else:
             found = self._db.all(sql.LEASES_OF, ids=json.dumps(list(query.run_ids)))
-        free = [lease for lease in found if not self._live(lease[1], lease[3])]
+        free = [lease for lease in found if lease[1] != owner and not self._live(lease[1], lease[3])]
         return cast("list[tuple[RunId, str | None, int, int | None]]", free[: query.limit])
 
     def renew(self, owner: OwnerId) -> None:
@@ -308,6 +308,9 @@ class SqliteRunStore:
                 raise _no_run(run_id)
             if self._live(*lease):
                 raise ConflictError(f"run {run_id} is being driven", hint=f"`shoal cancel {run_id}` first")
+            root = (await self.run(run_id)).root_id
+            if root != run_id:
+                raise ConflictError(f"run {run_id} is a sub-workflow of run {root}", hint=f"`shoal delete {root}` deletes both")
             self._db.run(sql.DELETE, run=run_id)
         self._bell.ring()
 
