@@ -40,7 +40,7 @@ demo: $(STAMP)   ## Report on this source tree: the workflow of examples/repo_re
 	@start=$$(date +%s); \
 	SHOAL_HOME="$${SHOAL_HOME:-$(CURDIR)/.demo/home}" $(BIN)/shoal run \
 	  examples/repo_report/repo_report/workflows/report.yaml -i path="$(CURDIR)" -i out="$(CURDIR)/.demo" && \
-	echo "The report is .demo/report.md. It took $$(( $$(date +%s) - start )) s; run it again to see the environments reused."
+	echo "The report is .demo/report.md. It took $$(( $$(date +%s) - start )) s."
 
 docs: $(STAMP)   ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

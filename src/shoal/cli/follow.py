@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shoal.cli.api import connect
 from shoal.cli.failures import lines_of, report
 from shoal.cli.loop import Interrupts
-from shoal.cli.terminal import ReaderGoneError, emit, emit_json, error_console, note, plain
+from shoal.cli.terminal import ReaderGoneError, emit, emit_json, error_console, note, plain, results_only
 from shoal.cli.view import run_to_json
 from shoal.errors import RunError, ShoalError
 from shoal.model.run import RunStatus, StepStatus
@@ -62,7 +62,7 @@ async def follow(begin: Begin, interrupts: Interrupts, *, run_id: str | None, as
         interrupts.advice = f"If it was recorded, resume it with: shoal resume {run_id}"
     try:
         async with connect() as client:
-            with display_for_stderr() as display:
+            with results_only(), display_for_stderr() as display:
                 handle = await begin(client)
                 run_id = handle.id
                 interrupts.arm()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from shoal.errors import InvalidInputError, NotFoundError
+from shoal.errors import InvalidInputError, NotFoundError, Problem
 from shoal.language.inputs import check_inputs, parse_assignment
 from shoal.model.values import Json
 from shoal.model.workflow import Workflow
@@ -25,10 +25,21 @@ def read_inputs(workflow: Workflow, assignments: Sequence[str], file: str | None
         NotFoundError: There is no such file.
     """
     inputs: dict[str, Json] = dict(_inputs_of_file(file)) if file else {}
+    problems: list[Problem] = []
     for text in assignments:
-        name, value = parse_assignment(workflow, text)
-        inputs[name] = value
-    return check_inputs(workflow, inputs)
+        try:
+            name, value = parse_assignment(workflow, text)
+            inputs[name] = value
+        except InvalidInputError as error:
+            problems.extend(error.problems)
+    try:
+        checked = check_inputs(workflow, inputs)
+    except InvalidInputError as error:
+        problems.extend(error.problems)
+        checked = inputs
+    if problems:
+        raise InvalidInputError("\n".join(str(p) for p in problems), problems=tuple(problems))
+    return checked
 
 
 def _inputs_of_file(name: str) -> Mapping[str, Json]:

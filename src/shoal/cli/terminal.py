@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -61,6 +62,30 @@ def prepare() -> None:
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(ValueError, OSError):
                 stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def results_only() -> Generator[None]:
+    """Keep standard output for results: what tools in this process write to it goes to standard error meanwhile.
+
+    Both are as before afterwards, whatever a tool did to them.
+    """
+    try:
+        sys.stdout.flush()
+        out, err = os.dup(1), os.dup(2)
+    except (OSError, ValueError):
+        yield  # there is no standard output to keep
+        return
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        os.close(out)
+        os.close(err)
 
 
 def plain(text: str) -> str:

@@ -263,4 +263,5 @@ def _go_on_with_loop(run: RunState, state: StepState, book: _Book) -> None:
         item = loops.make_item(run, state, loop, split[1])
         _load(item, row)
         _go_on(run, item, row, book)
+    run.loops[state.path] = state  # how far it is, is told at once
     run.later(Todo.ADVANCE, state)

@@ -407,6 +407,19 @@ class _Loop:
         return result
 
 
+def search(pattern: str, text: str) -> bool:
+    """Return whether a pattern is found in a text; linear in both.
+
+    Raises:
+        CelError: It is no regular expression, or a large one.
+    """
+    _states(pattern)
+    try:
+        return bool(_pattern_program().execute({"text": text, "pattern": pattern}))
+    except Exception as error:
+        raise CelError(f"{pattern[:80]!r} is not a regular expression that can be used here") from error
+
+
 @functools.cache
 def _pattern_program() -> Any:
     return _binding().compile("text.matches(pattern)")

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
 from shoal.errors import InvalidInputError, Problem
+from shoal.language._cel import CelError, search
 from shoal.language._problems import suggest
+from shoal.model.encoding import is_exact_json
 from shoal.model.values import Json
 from shoal.model.workflow import InputSpec, Workflow
 
@@ -36,8 +39,11 @@ def check_inputs(workflow: Workflow, given: Mapping[str, Json]) -> dict[str, Jso
     found: dict[str, Json] = {}
     for spec in workflow.inputs:
         if spec.name in given:
-            found[spec.name] = given[spec.name]
-            wrong = value_problem(given[spec.name], spec.schema)
+            value = found[spec.name] = given[spec.name]
+            left_out = value is None and not spec.required and spec.default is None
+            wrong = None if left_out else value_problem(value, spec.schema)
+            if not is_exact_json(value):
+                wrong = "it holds what JSON has not (an infinite number, or text that is not Unicode)"
             if wrong:
                 problems.append(Problem(f"input {spec.name!r} does not fit: {wrong}", hint=spec.description or None))
         elif spec.required:
@@ -96,14 +102,26 @@ def value_problem(value: Json, schema: Mapping[str, Json]) -> str | None:
             return f"it must be of type {' or '.join(allowed)}, not {_type_of(value)}"
     if not set(schema) - {"type", "title", "examples", "format"}:
         return None
-    from jsonschema import Draft202012Validator
-
-    errors = sorted(Draft202012Validator(dict(schema)).iter_errors(value), key=lambda e: [str(p) for p in e.absolute_path])  # pyright: ignore[reportUnknownMemberType, reportUnknownLambdaType, reportUnknownArgumentType]
+    errors = sorted(_validator()(dict(schema)).iter_errors(value), key=lambda e: [str(p) for p in e.absolute_path])  # pyright: ignore[reportUnknownMemberType, reportUnknownLambdaType, reportUnknownArgumentType]
     if not errors:
         return None
     first: Any = errors[0]
     place = "".join(f"[{p!r}]" for p in first.absolute_path)
     return (f"at {place}: " if place else "") + str(first.message)[:300]
+
+
+@functools.cache
+def _validator() -> Any:
+    """Return a validator whose patterns cost time linear in the text; those of `re` can be made to run for ever."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+    from jsonschema.validators import extend  # pyright: ignore[reportUnknownVariableType]
+
+    def pattern(_validator: Any, wanted: str, instance: object, _schema: Any) -> Iterator[ValidationError]:
+        if isinstance(instance, str) and not search(wanted, instance):
+            yield ValidationError(f"it does not match {wanted!r}")
+
+    return cast("Any", extend(Draft202012Validator, {"pattern": pattern}))  # pyright: ignore[reportUnknownArgumentType]
 
 
 def schema_problem(schema: Mapping[str, Json]) -> str | None:
@@ -120,9 +138,31 @@ def schema_problem(schema: Mapping[str, Json]) -> str | None:
 
     try:
         Draft202012Validator.check_schema(dict(schema))
+        _check_patterns(schema)
     except SchemaError as error:
         return str(error.message)[:300]
+    except CelError as error:
+        return error.message
     return None
+
+
+def _check_patterns(schema: Json | Mapping[str, Json]) -> None:
+    """Refuse patterns that cannot be matched in linear time, wherever they stand.
+
+    Raises:
+        CelError: One is no such pattern.
+    """
+    if isinstance(schema, list):
+        for part in schema:
+            _check_patterns(part)
+    elif isinstance(schema, Mapping):
+        if "patternProperties" in schema:
+            raise CelError("'patternProperties' is not in this version")
+        wanted = schema.get("pattern")
+        if isinstance(wanted, str):
+            search(wanted, "")
+        for part in schema.values():
+            _check_patterns(part)
 
 
 def _is_of(value: Json, kind: str) -> bool:

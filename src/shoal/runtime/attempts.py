@@ -10,7 +10,14 @@ from typing import Final
 import structlog
 
 from shoal.engine.effects import Dispatch
-from shoal.errors import AttemptInterruptedError, InfrastructureError, RunCanceledError, ShoalError, WorkerLostError
+from shoal.errors import (
+    AttemptInterruptedError,
+    InfrastructureError,
+    RunCanceledError,
+    ShoalError,
+    StoreUnavailableError,
+    WorkerLostError,
+)
 from shoal.faults import crash_point
 from shoal.model.attempts import AttemptCall, Completion, Failed, Notice
 from shoal.model.ids import AttemptId, RunId, StepPath
@@ -161,6 +168,8 @@ class Attempts:
         if run.engine is None:
             return None
         outcome = completion.outcome
+        if isinstance(outcome, Failed) and isinstance(outcome.error, StoreUnavailableError):
+            raise outcome.error  # it is not the step's fault: the run is given back, and the step runs again
         if run.root.parking and isinstance(outcome, Failed) and isinstance(outcome.error, RunCanceledError | WorkerLostError):
             outcome = Failed(AttemptInterruptedError("the owner of the run stopped", step=where[0] if where else None))
         run.engine.attempt_ended(completion.attempt_id, outcome, self._store.now(), node=completion.node)

@@ -22,7 +22,7 @@ from shoal.runtime.values import BlobValues, text_of
 
 _NO_OPTIONS: Final = ToolOptions()
 
-REUSE_WITHIN: Final = 0.1
+REUSE_WITHIN: Final = 1.0
 """Seconds within which an environment that stands is found; after that it is told that one is being built."""
 
 

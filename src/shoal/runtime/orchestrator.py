@@ -272,8 +272,8 @@ class Orchestrator:
             run.pending.append(ToolsLocked(tuple(run.locks.values()), adapters.store.now()))
 
     def _blame(self, run: Driven, error: Exception) -> None:
-        """End or give back the run that an error belongs to; one of the journal or of Ray ends the orchestrator."""
-        if isinstance(error, StoreUnavailableError | RayUnavailableError):
+        """End or give back the run that an error belongs to; without Ray the orchestrator ends, as when a commit fails."""
+        if isinstance(error, RayUnavailableError):
             self._give_up(error)
         elif isinstance(error, InfrastructureError):
             self._give_back(run, error)
@@ -335,7 +335,7 @@ class Orchestrator:
     def _give_up(self, error: ShoalError) -> None:
         if self._failure is None:
             self._failure = error
-            _log.error("the orchestrator gave up", error=str(error))
+            _log.info("the orchestrator gave up", error=str(error))
         self._leases.end()  # what is held goes to whoever takes it; a lease that is renewed for nobody would be in the way
         self._idle.set()
         for run in self._runs.values():

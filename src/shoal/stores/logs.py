@@ -61,7 +61,7 @@ class FileLogStore:
         try:
             handle = _opened(file)
             try:
-                _append(handle, data + (gap_line(dropped) if dropped else b""))
+                _append(handle, data, dropped)
             finally:
                 os.close(handle)
         except OSError as error:
@@ -121,12 +121,15 @@ def _opened(file: Path) -> int:
         return os.open(file, flags, 0o666)
 
 
-def _append(handle: int, data: bytes) -> None:
+def _append(handle: int, data: bytes, dropped: int) -> None:
     size = os.fstat(handle).st_size
+    gap = gap_line(dropped) if dropped else b""
+    if size + len(data) + len(gap) <= LIMIT:
+        data, dropped = data + gap, 0
     kept = data[: max(0, LIMIT - size)]
     if kept:
         os.pwrite(handle, kept, size)
-    lost = len(data) - len(kept)
+    lost = len(data) - len(kept) + dropped
     if lost:
         line = os.pread(handle, len(dropped_line(0)), LIMIT)
         before = int(line[_COUNT]) if len(line) == len(dropped_line(0)) else 0

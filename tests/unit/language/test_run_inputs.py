@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from shoal.errors import InvalidInputError
+from shoal.errors import DefinitionError, InvalidInputError
 from shoal.language.inputs import check_inputs, parse_assignment
 from shoal.language.loading import load_text
 
@@ -94,3 +94,25 @@ def test_loading_imports_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert out.stdout.strip() == "[]"
+
+
+def test_an_input_that_may_be_left_out_may_also_be_null():
+    flow = load_text("id: t\ninputs: {tags: {type: array, required: false}}\nsteps: [{name: a, tool: t}]\n")
+    assert check_inputs(flow, {}) == {"tags": None}
+    assert check_inputs(flow, check_inputs(flow, {})) == {"tags": None}
+
+
+@pytest.mark.parametrize("value", [float("inf"), "\ud800", {"deep": [float("nan")]}])
+def test_what_is_no_json_is_refused(value):
+    flow = load_text("id: t\ninputs: {x: {}}\nsteps: [{name: a, tool: t}]\n")
+    with pytest.raises(InvalidInputError, match="JSON"):
+        check_inputs(flow, {"x": value})
+
+
+def test_a_pattern_costs_time_linear_in_the_text():
+    flow = load_text("id: t\ninputs: {x: {type: string, pattern: '^(a+)+$'}}\nsteps: [{name: a, tool: t}]\n")
+    with pytest.raises(InvalidInputError, match="match"):
+        check_inputs(flow, {"x": "a" * 50_000 + "!"})
+    assert check_inputs(flow, {"x": "aaa"}) == {"x": "aaa"}
+    with pytest.raises(DefinitionError, match="regular expression"):
+        load_text("id: t\ninputs: {x: {type: string, pattern: '(?=a)'}}\nsteps: [{name: a, tool: t}]\n")

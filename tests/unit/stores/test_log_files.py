@@ -35,3 +35,11 @@ def test_a_log_takes_no_more_room_than_its_limit_and_a_line(tmp_path):
     for _ in range(12):
         logs.append(RunId("run"), StepPath("a"), 1, b"x" * 1024 * 1024)
     assert (tmp_path / "run" / "a@1.log").stat().st_size == LIMIT + len("\n[shoal:         2097152 bytes more were dropped]\n")
+
+
+def test_what_was_dropped_before_it_came_here_is_counted_at_the_end(tmp_path):
+    store = FileLogStore(str(tmp_path))
+    store.append(RunId("r"), StepPath("a"), 1, b"x" * LIMIT, dropped=5)
+    store.append(RunId("r"), StepPath("a"), 1, b"", dropped=90_000_000)
+    (chunk,) = store.read(RunId("r"))
+    assert chunk.data.rstrip().endswith(b"90000005 bytes more were dropped]")
