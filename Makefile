@@ -32,6 +32,9 @@ unit: $(STAMP)   ## The fast tests: no Ray, seconds
 test: check      ## The checks and every test tier but the soaks
 	$(BIN)/pytest
 
+test-full: check ## All of it: the soaks and hundreds of kills, too (no time limit)
+	$(BIN)/pytest -m "full or not full"
+
 format: $(STAMP) ## Format and mend what can be mended
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .

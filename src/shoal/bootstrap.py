@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from shoal import faults
 from shoal.clock import SystemClock
 from shoal.config import Settings
-from shoal.errors import ConflictError, NotFoundError
+from shoal.errors import ConflictError, NotFoundError, StoreUnavailableError
 from shoal.model.ids import RunId, new_owner_id
 from shoal.ports import BlobStore, EnvironmentProvider, LogStore, NodeRunner, RunStore, SecretProvider, StepExecutor
 from shoal.runtime.orchestrator import Adapters, Orchestrator
@@ -99,11 +99,18 @@ class Platform:
 
         Raises:
             RayUnavailableError: Ray cannot be started or reached.
+            StoreUnavailableError: The cluster has several hosts, and the blobs are not shared.
         """
         from shoal.executors.ray import cluster
 
         if self._ray is None:
             self._ray = cluster.connect(self.settings.ray_address, num_cpus=self.settings.ray_cpus)
+            others = len(cluster.hosts())
+            if others > 1 and "://" not in self.settings.blobs:
+                raise StoreUnavailableError(
+                    f"the cluster has {others} hosts, and the blobs lie in a folder of this one: {self.settings.blobs}",
+                    hint="set SHOAL_BLOBS to a URL that every host reaches, such as s3://bucket/shoal",
+                )
         return self._ray
 
     def _executor(self, kind: ExecutorKind) -> tuple[StepExecutor, NodeRunner]:

@@ -17,6 +17,7 @@ from shoal.config import load_settings
 from shoal.errors import ConflictError, InvalidInputError, NotFoundError, RunAlreadyExistsError, ShoalError
 from shoal.language.finding import find_workflow
 from shoal.language.inputs import check_inputs
+from shoal.model.encoding import is_exact_json, json_bytes
 from shoal.model.events import Event
 from shoal.model.ids import RUN_ID, RunId, StepPath, new_run_id
 from shoal.model.run import CancelCommand, NewRun, ResumeCommand, RunRecord, RunSpec, RunStatus, SignalCommand
@@ -27,6 +28,22 @@ from shoal.ports import BlobStore, LogChunk, RunQuery, RunStore
 from shoal.runtime.orchestrator import Orchestrator
 
 Executor = Literal["ray", "inline"]
+
+
+CONTEXT_LIMIT = 64 * 1024
+"""Bytes of JSON that a run's context may have; it goes with every attempt."""
+
+
+def _check_context(context: Mapping[str, Json] | None) -> None:
+    if context is None:
+        return
+    if not is_exact_json(dict(context)):
+        raise InvalidInputError("the context of a run is a JSON object, and this one holds something else")
+    size = len(json_bytes(dict(context)))
+    if size > CONTEXT_LIMIT:
+        raise InvalidInputError(
+            f"the context of a run has {size:,} bytes; {CONTEXT_LIMIT:,} are the most", hint="make it an input"
+        )
 
 
 @asynccontextmanager
@@ -96,7 +113,7 @@ class Client:
             workflow: A file, an id or a workflow.
             inputs: By name; defaults are filled in.
             run_id: Of 1 to 128 letters, digits, `.`, `_` and `-`; by default a new one.
-            context: A JSON object that expressions and tools see as `context`.
+            context: A JSON object of at most `CONTEXT_LIMIT` bytes that expressions and tools see as `context`.
             executor: `ray` (the default) or `inline`.
             detach: Hand the run to a daemon, started if there is none.
 
@@ -110,6 +127,7 @@ class Client:
         given = check_inputs(flow, inputs or {})
         if run_id is not None and not RUN_ID.match(run_id):
             raise NotFoundError(f"{run_id!r} cannot be a run id", hint="1 to 128 letters, digits, '.', '_' or '-'")
+        _check_context(context)
         kind: Executor = executor or "ray"
         spec = RunSpec(
             flow,

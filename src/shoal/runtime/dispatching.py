@@ -81,6 +81,9 @@ class Dispatcher:
             root.locks[request] = lock
             root.pending.append(ToolsLocked(tuple(root.locks.values()), self.store.now()))
             self.ring()
+            # Pinned before its first attempt: a crash in between must not pin another version.
+            while root.pending and not root.left.is_set():  # noqa: ASYNC110 - rare, and over with the next turn
+                await asyncio.sleep(0.001)
         environment = lock.environment
         built = await self.build(driven, lock, environment) if environment is not None else None
         if lock.load != "builtin" and lock not in self.options:

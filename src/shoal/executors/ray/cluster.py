@@ -98,6 +98,11 @@ def connect(address: str | None = None, *, num_cpus: float | None = None) -> Ray
         return RayConnection(ray.get_runtime_context().gcs_address, started=False, attached=True)
 
 
+def hosts() -> frozenset[str]:
+    """Return the names of the hosts that the cluster's live nodes run on; this process must be a driver."""
+    return frozenset(str(node["NodeManagerHostname"]) for node in load_ray().nodes() if node["Alive"])
+
+
 def _start(num_cpus: float | None) -> RayConnection:
     ray = load_ray()
 

@@ -1,0 +1,105 @@
+"""The public Python API on a journal of its own, inline."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import shoal
+from shoal.errors import ConflictError, InvalidInputError, NotFoundError, RunAlreadyExistsError, RunError
+from shoal.model.run import RunStatus
+
+FLOW = (
+    "id: t\ninputs: {x: {type: integer, default: 1}}\nsteps: [{name: a, tool: 'json:dumps', inputs: {obj: '{{ inputs.x }}'}}]\n"
+)
+
+
+@pytest.fixture
+def flow(tmp_path):
+    path = tmp_path / "t.yaml"
+    path.write_text(FLOW)
+    return path
+
+
+def play(tmp_path, work):
+    async def main():
+        async with shoal.connect(home=str(tmp_path / "home")) as client:
+            await work(client)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_a_run_gives_its_result_and_stays_to_be_looked_at(tmp_path, flow):
+    async def work(client):
+        handle = await client.start(flow, {"x": 7}, executor="inline")
+        assert await handle.result() == {"result": "7"}
+        view = await client.show(handle.id)
+        assert (view.run.status, view.outputs) == (RunStatus.SUCCEEDED, {"result": "7"})
+        assert [event.name async for event in client.events(handle.id)][-1] == "run.succeeded"
+        assert [run.id for run in await client.runs()] == [handle.id]
+        await client.delete(handle.id)
+        with pytest.raises(NotFoundError):
+            await client.show(handle.id)
+
+    play(tmp_path, work)
+
+
+def test_a_second_start_with_an_id_attaches_or_is_a_conflict(tmp_path, flow):
+    async def work(client):
+        first = await client.start(flow, {"x": 7}, run_id="one", executor="inline")
+        again = await client.start(flow, {"x": 7}, run_id="one", executor="inline")
+        assert again.id == first.id
+        assert await again.result() == {"result": "7"}
+        with pytest.raises(RunAlreadyExistsError, match="inputs"):
+            await client.start(flow, {"x": 8}, run_id="one", executor="inline")
+        assert len(await client.runs()) == 1
+
+    play(tmp_path, work)
+
+
+def test_retry_is_a_new_run_of_what_was_pinned_and_a_success_is_not_resumed(tmp_path, flow):
+    async def work(client):
+        first = await client.start(flow, {"x": 7}, executor="inline")
+        await first.result()
+        flow.write_text("id: other\nsteps: [{name: z, tool: 'json:loads'}]\n")
+        second = await client.retry(first.id)
+        assert second.id != first.id
+        assert await second.result() == {"result": "7"}
+        with pytest.raises(ConflictError, match="succeeded"):
+            await client.resume(first.id)
+        with pytest.raises(ConflictError):
+            await client.cancel(first.id)
+
+    play(tmp_path, work)
+
+
+def test_a_failed_run_raises_its_error(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("id: bad\nsteps: [{name: a, tool: 'json:loads', inputs: {s: nonsense}, retry: {max_attempts: 1}}]\n")
+
+    async def work(client):
+        handle = await client.start(path, executor="inline")
+        with pytest.raises(RunError, match="JSONDecodeError"):
+            await handle.result()
+
+    play(tmp_path, work)
+
+
+@pytest.mark.parametrize("context", [{"a": "x" * 70_000}, {"a": {1, 2}}, {"a": float("nan")}])
+def test_a_context_is_small_json(tmp_path, flow, context):
+    async def work(client):
+        with pytest.raises(InvalidInputError, match="context"):
+            await client.start(flow, context=context, executor="inline")
+        assert await client.runs() == []
+
+    play(tmp_path, work)
+
+
+def test_detach_and_inline_do_not_go_together(tmp_path, flow):
+    async def work(client):
+        with pytest.raises(InvalidInputError, match="Ray"):
+            await client.start(flow, executor="inline", detach=True)
+        assert await client.runs() == []
+
+    play(tmp_path, work)
