@@ -22,7 +22,7 @@ class Command:
 
     def start(self, *args: object, cwd: Path | None = None) -> subprocess.Popen[str]:
         line = [sys.executable, "-m", "shoal", *map(str, args)]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             line,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -31,6 +31,15 @@ class Command:
             cwd=cwd,
             start_new_session=True,
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what a test left behind, so that it holds no CPU of the session's Ray."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def __call__(self, *args: object, cwd: Path | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         process = self.start(*args, cwd=cwd)

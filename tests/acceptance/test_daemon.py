@@ -31,6 +31,7 @@ steps:
 def shoal(tmp_path, ray_address):
     command = Command(tmp_path / "home", ray_address)
     yield command
+    command.end()
     command("down")
 
 
