@@ -19,6 +19,7 @@ class Command:
         if ray_address is not None:
             self.environment["SHOAL_RAY_ADDRESS"] = ray_address
         self.home = home
+        self.started: list[subprocess.Popen[str]] = []
 
     def start(self, *args: object, cwd: Path | None = None) -> subprocess.Popen[str]:
         line = [sys.executable, "-m", "shoal", *map(str, args)]
