@@ -1,8 +1,11 @@
 """Every executor keeps the promises of `StepExecutor`."""
 
+from dataclasses import replace
+
 import pytest
 
 from shoal.executors.inline.executor import InlineExecutor
+from shoal.model.policies import Isolation
 from shoal.testing.executor_suite import ExecutorSuite
 from shoal.testing.executor_tools import SuiteInvoker
 
@@ -22,3 +25,28 @@ class TestRay(ExecutorSuite):
         from shoal.executors.ray.executor import RayExecutor
 
         return RayExecutor(invoker=SuiteInvoker(blobs), blobs=blobs)
+
+
+@pytest.mark.usefixtures("ray_connection")
+class TestRayTasks(ExecutorSuite):
+    """`isolation: task`: the same promises."""
+
+    def make_executor(self, blobs):
+        from shoal.executors.ray.executor import RayExecutor
+
+        class Tasks(RayExecutor):
+            def submit(self, calls):
+                super().submit([c if c.isolation is Isolation.PROCESS else replace(c, isolation=Isolation.TASK) for c in calls])
+
+        return Tasks(invoker=SuiteInvoker(blobs), blobs=blobs)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("ray_connection")
+class TestRayElsewhere(ExecutorSuite):
+    """Workers that do not see the driver's folder, as on another host; but for tools that stop every thread."""
+
+    def make_executor(self, blobs):
+        from shoal.executors.ray.executor import RayExecutor
+
+        return RayExecutor(invoker=SuiteInvoker(blobs), blobs=blobs, board=False)

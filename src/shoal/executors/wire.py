@@ -7,6 +7,8 @@ orchestrator never unpickles what comes from where user code ran.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -18,6 +20,23 @@ from shoal.model.run import Progress
 from shoal.model.values import Value
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a warm worker answers to a batch.
+
+    Attributes:
+        completions: Of the attempts that it carried out, each with the number of notices that went before it.
+        returned: Attempts that it gives back: it has not begun them, and never will.
+        options: What it read of tools, as JSON, by the place of the request in the batch.
+        retire: It should be replaced.
+    """
+
+    completions: Sequence[tuple[Completion, int]] = ()
+    returned: Sequence[AttemptId] = ()
+    options: Sequence[tuple[int, str]] = ()
+    retire: bool = False
+
+
 def pack_completion(completion: Completion, *, told: int = 0) -> bytes:
     """Return a completion as bytes. A value's `hint` is left out.
 
@@ -25,26 +44,28 @@ def pack_completion(completion: Completion, *, told: int = 0) -> bytes:
         completion: The completion.
         told: Notices that went before it.
     """
-    parts: list[bytes] = [completion.logs]
-    head = [
-        completion.attempt_id,
-        _stamp(completion.started_at),
-        _stamp(completion.finished_at),
-        completion.logs_dropped,
-        completion.node,
-        _outcome(completion.outcome, parts),
-        told,
-    ]
+    parts: list[bytes] = []
+    head = _completion(completion, told, parts)
     return _join(head, parts)
 
 
 def unpack_completion(data: bytes) -> tuple[Completion, int]:
     """Return the completion that `pack_completion` described, and how many notices went before it."""
-    head, parts = _split(data)
-    attempt_id, started, finished, dropped, node, outcome, told = head
-    read = _read_outcome(outcome, parts)
-    completion = Completion(AttemptId(attempt_id), read, _time(started), _time(finished), parts[0], dropped, node)
-    return completion, told
+    return _read_completion(*_split(data))
+
+
+def pack_reply(reply: Reply) -> bytes:
+    """Return a reply as bytes: one head for all of its completions."""
+    parts: list[bytes] = []
+    heads = [_completion(completion, told, parts) for completion, told in reply.completions]
+    return _join([heads, reply.returned, reply.options, reply.retire], parts)
+
+
+def unpack_reply(data: bytes) -> Reply:
+    """Return the reply that `pack_reply` described."""
+    (heads, returned, options, retire), parts = _split(data)
+    completions = [_read_completion(head, parts) for head in heads]
+    return Reply(completions, [AttemptId(a) for a in returned], [(place, text) for place, text in options], retire)
 
 
 def pack_notice(notice: Notice) -> bytes:
@@ -59,6 +80,34 @@ def unpack_notice(data: bytes) -> Notice:
     (attempt_id, started, told, dropped), parts = _split(data)
     progress = Progress(told[0], told[1], told[2]) if told else None
     return Notice(AttemptId(attempt_id), _time(started), progress, parts[0], dropped)
+
+
+def _completion(completion: Completion, told: int, parts: list[bytes]) -> list[Any]:
+    return [
+        completion.attempt_id,
+        _stamp(completion.started_at),
+        _stamp(completion.finished_at),
+        _part(completion.logs, parts),
+        completion.logs_dropped,
+        completion.node,
+        _outcome(completion.outcome, parts),
+        told,
+    ]
+
+
+def _read_completion(head: list[Any], parts: list[bytes]) -> tuple[Completion, int]:
+    attempt_id, started, finished, logs, dropped, node, outcome, told = head
+    read = _read_outcome(outcome, parts)
+    said = b"" if logs is None else parts[cast("int", logs)]
+    return Completion(AttemptId(attempt_id), read, _time(started), _time(finished), said, dropped, node), told
+
+
+def _part(data: bytes, parts: list[bytes]) -> int | None:
+    """Add bytes to the parts and return their place; nothing is kept of empty ones."""
+    if not data:
+        return None
+    parts.append(data)
+    return len(parts) - 1
 
 
 def _outcome(outcome: Outcome, parts: list[bytes]) -> list[Any]:

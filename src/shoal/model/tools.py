@@ -104,7 +104,12 @@ class ToolLock:
 
 @dataclass(frozen=True, slots=True)
 class ToolOptions:
-    """The explicit Ray options of a tool that is a `@ray.remote` function; None: not set."""
+    """The explicit Ray options of a tool that is a `@ray.remote` function; None: not set.
+
+    Attributes:
+        ignored: Names of options that mean nothing here.
+        starts_ray_work: Whether the tool, `@ray.remote` or not, starts tasks or actors of its own.
+    """
 
     num_cpus: float | None = None
     num_gpus: float | None = None
@@ -113,6 +118,7 @@ class ToolOptions:
     max_retries: int | None = None
     retry_exceptions: bool | tuple[str, ...] | None = None
     ignored: tuple[str, ...] = ()
+    starts_ray_work: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Final
 from shoal.engine.effects import CANCEL_GRACE, Dispatch
 from shoal.model.attempts import AttemptCall
 from shoal.model.encoding import fill
-from shoal.model.policies import Resources
+from shoal.model.policies import Isolation, Resources
 from shoal.model.run import Noted, ToolsLocked
 from shoal.model.tools import BuiltEnvironment, EnvironmentLock, ToolLock, ToolOptions, ToolRequest
 from shoal.model.values import Hole, Json, SecretText, Value
@@ -158,7 +158,7 @@ class Dispatcher:
             context=driven.spec.context,
             environment=built,
             outputs=step.outputs,
-            isolation=step.isolation,
+            isolation=_isolation(step.isolation, options),
             resources=_resources(step.resources, options),
             timeout=step.timeout,
             grace=CANCEL_GRACE,
@@ -175,6 +175,11 @@ def _resources(own: Resources, tool: ToolOptions) -> Resources:
         memory=own.memory if own.memory is not None else tool.memory,
         custom=own.custom or tool.resources,
     )
+
+
+def _isolation(own: Isolation, tool: ToolOptions) -> Isolation:
+    """Return where an attempt runs: a tool that starts Ray work of its own must not wait for it on a warm worker."""
+    return Isolation.TASK if own is Isolation.POOL and tool.starts_ray_work else own
 
 
 def _request(driven: Driven, dispatch: Dispatch) -> ToolRequest:

@@ -181,3 +181,11 @@ def append(_control: AttemptControl, call: AttemptCall, file: str) -> None:
     """Add a line with the attempt's id to a file."""
     with Path(file).open("a") as out:
         out.write(f"{call.attempt_id}\n")
+
+
+def whereabouts(_control: AttemptControl, call: AttemptCall, seconds: float = 0.0, *, ends: bool = False) -> dict[str, Any]:
+    """Return the process that carries it, and after `seconds`; `ends` takes the process along on a first attempt."""
+    time.sleep(seconds)
+    if ends and call.number == 1:
+        os._exit(1)
+    return {"pid": os.getpid(), "process": Path("/proc/self/cmdline").read_bytes().split(b"\0")[0].decode()}

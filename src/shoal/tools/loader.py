@@ -90,7 +90,7 @@ def _load(lock: ToolLock) -> LoadedTool:
 def loaded(name: str, found: object) -> LoadedTool:
     """Return a callable, or a `@ray.remote` function around one, ready to be called."""
     function = unwrap(found, name)
-    return LoadedTool(name, function, signature_of(function), options_of(found))
+    return LoadedTool(name, function, signature_of(function), options_of(found, function))
 
 
 def _entry_point(lock: ToolLock) -> object:

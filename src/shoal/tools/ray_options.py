@@ -5,7 +5,9 @@ Never imports Ray: a process that holds such a tool has loaded it already.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from types import CodeType, FunctionType
 from typing import Any, Final, cast
 
 from shoal.errors import ToolResolutionError
@@ -35,8 +37,17 @@ def unwrap(found: object, name: str) -> Callable[..., Any]:
     return found
 
 
-def options_of(found: object) -> ToolOptions:
-    """Return the explicit options of a `@ray.remote` function; empty for anything else."""
+def options_of(found: object, function: Callable[..., Any]) -> ToolOptions:
+    """Return the explicit options of a `@ray.remote` function, and of any tool whether it starts Ray work of its own.
+
+    Args:
+        found: The tool as its author wrote it.
+        function: The function in it.
+    """
+    return replace(_explicit(found), starts_ray_work=_starts_ray_work(function))
+
+
+def _explicit(found: object) -> ToolOptions:
     if type(found).__module__ != "ray.remote_function":
         return ToolOptions()
     given = dict(cast("Mapping[str, Any]", getattr(found, "_default_options", {})))
@@ -58,3 +69,23 @@ def _retried(value: object) -> bool | tuple[str, ...] | None:
     if value is None or isinstance(value, bool):
         return value
     return tuple(qualified_name(e) for e in cast("list[type[BaseException]]", value))
+
+
+def _starts_ray_work(function: Callable[..., Any]) -> bool:
+    """Whether a function, or one of its module, has a call of `.remote`: known by the names in its code, nothing is run.
+
+    Such a tool may wait for work that needs the CPUs which warm workers hold for good; a task gives its own back meanwhile.
+    """
+    if not isinstance(function, FunctionType):
+        return False
+    own = function.__module__
+    values = (getattr(v, "_function", v) for v in tuple(function.__globals__.values()))
+    beside = (v for v in values if isinstance(v, FunctionType) and v.__module__ == own)
+    return any("remote" in code.co_names for f in (function, *beside) for code in _codes(f.__code__))
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)

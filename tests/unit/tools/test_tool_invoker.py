@@ -368,3 +368,20 @@ print(invoke.outputs(invoke("old_tool:f", {{"model": {{"a": 1}}, "n": "2"}})))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "{'result': [1, '2']}\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "starts"),
+    [
+        ("def f(): return 1", False),
+        ("def g(): return 1\ndef f(): return g.remote()", True),
+        ("def h(): return [g.remote() for g in ()]\ndef f(): return h()", True),
+        ("class Remote:\n    remote = 1\ndef f(): return Remote", False),
+    ],
+)
+def test_a_tool_that_starts_ray_work_of_its_own_is_known_without_running_it(invoke, tmp_path, monkeypatch, body, starts):
+    name = f"starter_{abs(hash(body))}"
+    (tmp_path / f"{name}.py").write_text(body)
+    monkeypatch.syspath_prepend(tmp_path)
+    lock = ToolLock(ToolRequest(ToolReference(f"{name}:f", "function", f"{name}:f")), "function", f"{name}:f")
+    assert invoke.invoker.describe(lock).starts_ray_work is starts

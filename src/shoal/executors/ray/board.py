@@ -1,8 +1,11 @@
-"""Which worker of this host carries which attempt, known without asking the worker.
+"""What the workers of this host and their orchestrator tell each other without asking: files in a folder.
 
-Owns a folder with a small mapped file for each worker. A tool that holds the interpreter's lock stops every thread of its
-worker, also those of Ray that should end it; then the orchestrator finds the process here and ends it by itself. Workers on
-other hosts do not see the folder: there nothing but Ray's own means is left.
+Owns the folder. A worker says there which attempt it carries: a tool that holds the interpreter's lock stops every thread of
+its worker, also those of Ray that should end it; then the orchestrator finds the process here and ends it by itself. The
+orchestrator says there which attempts are canceled, and which batches a worker may begin that were sent before the last one
+was answered. Workers on other hosts do not see the folder: there the mailbox and Ray's own means are left.
+
+The folder is private to the user (0700); what is in it are names that Shoal made.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import mmap
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -24,26 +28,49 @@ class Board:
     """The orchestrator's side. The folder is removed by `close`."""
 
     def __init__(self) -> None:
+        """Make the folder."""
         self._folder: Final = tempfile.mkdtemp(prefix="shoal-board-")
+        for part in ("flags", "tickets"):
+            Path(self._folder, part).mkdir()
 
     @property
     def folder(self) -> str:
         """The folder, for the workers."""
         return self._folder
 
+    def carried_by(self, pid: int) -> AttemptId | None:
+        """Return the attempt that a worker of this host carries, or carried when it died; None: none."""
+        try:
+            name = Path(self._folder, str(pid)).read_bytes().rstrip(b"\0")
+        except OSError:
+            return None
+        return AttemptId(name.decode("ascii", "replace")) if name else None
+
     def kill(self, attempt: AttemptId) -> bool:
         """End the worker of an attempt and all below it; whether there was one on this host."""
-        wanted = attempt.encode()
         for file in Path(self._folder).iterdir():
-            try:
-                carries = file.read_bytes().rstrip(b"\0") == wanted
-            except OSError:
-                continue
-            if carries:
+            if file.name.isdigit() and self.carried_by(int(file.name)) == attempt:
                 pid = int(file.name)
                 process_tree.kill([*process_tree.descendants(pid), pid])
                 return True
         return False
+
+    def flag(self, attempts: Iterable[AttemptId]) -> None:
+        """Keep workers from beginning attempts."""
+        for attempt in attempts:
+            _touch(f"{self._folder}/flags/{attempt}")
+
+    def unflag(self, attempt: AttemptId) -> None:
+        """Forget a flag that is no longer needed."""
+        _remove(f"{self._folder}/flags/{attempt}")
+
+    def issue(self, ticket: str) -> None:
+        """Let a worker begin the batch of a ticket, until it is revoked."""
+        _touch(f"{self._folder}/tickets/{ticket}")
+
+    def revoke(self, ticket: str) -> bool:
+        """Take a ticket back; false: its worker was faster."""
+        return _remove(f"{self._folder}/tickets/{ticket}")
 
     def close(self) -> None:
         """Remove the folder. Idempotent."""
@@ -51,16 +78,24 @@ class Board:
 
 
 class Place:
-    """A worker's entry. Writing to it costs no system call."""
+    """A worker's entry. To say what it carries costs no system call."""
 
     def __init__(self, folder: str) -> None:
+        self._folder: Final = folder
         self._map: mmap.mmap | None = None
+        if not folder:
+            return
         try:
             with Path(folder, str(os.getpid())).open("w+b") as file:
                 file.truncate(_WIDTH)
                 self._map = mmap.mmap(file.fileno(), _WIDTH)
         except OSError:
             pass  # another host, or an orchestrator that is gone
+
+    @property
+    def visible(self) -> bool:
+        """Whether the orchestrator sees this worker's entry."""
+        return self._map is not None
 
     def take(self, attempt: AttemptId) -> None:
         """Say which attempt this process carries from now on."""
@@ -70,4 +105,27 @@ class Place:
     def leave(self) -> None:
         """Say that it carries none."""
         if self._map is not None:
-            self._map[0] = 0
+            self._map[:_WIDTH] = bytes(_WIDTH)
+
+    def is_flagged(self, attempt: AttemptId) -> bool:
+        """Whether an attempt is canceled."""
+        return os.path.exists(f"{self._folder}/flags/{attempt}")  # noqa: PTH110 - before every call: a Path costs more
+
+    def claim(self, ticket: str) -> bool:
+        """Take a ticket; false: the orchestrator has taken it back. Of the two exactly one gets it."""
+        return _remove(f"{self._folder}/tickets/{ticket}")
+
+
+def _touch(path: str) -> None:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    except OSError:
+        pass  # a full disk: a flag then comes by the mailbox, a ticket counts as revoked
+
+
+def _remove(path: str) -> bool:
+    try:
+        os.unlink(path)  # noqa: PTH108 - for every batch: a Path costs more
+    except OSError:
+        return False
+    return True

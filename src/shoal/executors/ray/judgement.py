@@ -11,6 +11,9 @@ from shoal.model.attempts import AttemptCall, Failed
 
 _LOST: Final = (
     "WorkerCrashedError",
+    "ActorDiedError",
+    "ActorUnavailableError",
+    "RayActorError",
     "NodeDiedError",
     "LocalRayletDiedError",
     "ObjectLostError",

@@ -31,3 +31,11 @@ def near_node(node_id: str) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(node_id, soft=True)
+
+
+def control_service() -> Any:
+    """Return the client of the cluster's control service that this driver has."""
+    from ray._private import worker
+
+    driver: Any = worker.global_worker
+    return driver.gcs_client

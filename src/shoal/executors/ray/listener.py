@@ -32,7 +32,7 @@ class Listener:
         namespace: Ray namespace of the actor.
         notice: Takes a notice.
         doom: Takes the completion that a worker announced before it ended itself.
-        busy: Whether attempts are under way.
+        early: Takes what a worker gave back of a batch, packed.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Listener:
         namespace: str,
         notice: Callable[[Notice], None],
         doom: Callable[[Completion], None],
-        busy: Callable[[], bool],
+        early: Callable[[bytes], None],
     ) -> None:
         self._name: Final = name
         self._namespace: Final = namespace
         self._notice: Final = notice
         self._doom: Final = doom
-        self._busy: Final = busy
+        self._early: Final = early
         self._actor: Any = None
         self._flags: Final[dict[AttemptId, float]] = {}
         self._ended: list[AttemptId] = []
@@ -97,7 +97,7 @@ class Listener:
         while True:
             ended, self._ended = self._ended, []
             try:
-                notices, dooms = await self._actor.poll.remote(ended, _POLL)
+                notices, dooms, early = await self._actor.poll.remote(ended, _POLL)
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 - Ray raises what it likes; progress may be lost, the loop may not
@@ -115,6 +115,8 @@ class Listener:
                 self._notice(unpack_notice(data))
             for data in dooms:
                 self._doom(unpack_completion(data)[0])
+            for data in early:
+                self._early(data)
 
     def _make_again(self) -> None:
         try:

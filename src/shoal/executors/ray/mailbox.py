@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from shoal.executors.attempt import Attempt
@@ -40,6 +41,7 @@ class Mailbox:
         self._notices: Final[deque[bytes]] = deque()
         self._size = 0
         self._verdicts: list[bytes] = []
+        self._early: list[bytes] = []
         self._flags: Final[dict[str, float]] = {}
         self._something: Final = asyncio.Event()
 
@@ -59,14 +61,23 @@ class Mailbox:
         self._verdicts.append(completion)
         self._something.set()
 
+    async def give_back(self, reply: bytes) -> None:
+        """Take what a worker gives back of a batch that takes longer than expected."""
+        self._early.append(reply)
+        self._something.set()
+
+    async def flagged(self, attempts: list[str]) -> list[str]:
+        """Return which attempts have their cancel flag set."""
+        return [attempt for attempt in attempts if attempt in self._flags]
+
     async def flag(self, graces: dict[str, float]) -> None:
         """Set cancel flags: attempt ids, and the seconds from now until they are ended."""
         now = time.monotonic()
         for attempt_id, grace in graces.items():
             self._flags[attempt_id] = min(now + grace, self._flags.get(attempt_id, now + grace))
 
-    async def poll(self, ended: list[str], timeout: float) -> tuple[list[bytes], list[bytes]]:
-        """Wait until there is something, or `timeout` seconds; return notices and verdicts.
+    async def poll(self, ended: list[str], timeout: float) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """Wait until there is something, or `timeout` seconds; return notices, verdicts and what workers gave back.
 
         Args:
             ended: Attempts whose flags are no longer needed.
@@ -80,14 +91,18 @@ class Mailbox:
         except TimeoutError:
             pass
         self._something.clear()
-        notices, verdicts = list(self._notices), self._verdicts
+        notices, verdicts, early = list(self._notices), self._verdicts, self._early
         self._notices.clear()
-        self._size, self._verdicts = 0, []
-        return notices, verdicts
+        self._size, self._verdicts, self._early = 0, [], []
+        return notices, verdicts, early
 
 
 class Post:
-    """A worker's side of the mailbox, in a thread that is started with the first attempt that is not young any more."""
+    """A worker's side of the mailbox, in a thread that is started with the first attempt that is not young any more.
+
+    Attributes:
+        batch: Closes the batch under way and returns what is to be given back of it, packed; None: there is none.
+    """
 
     def __init__(self, *, name: str, namespace: str) -> None:
         self._name: Final = name
@@ -98,6 +113,7 @@ class Post:
         self._started = False
         self._next_at = 0.0
         self._beat_at = 0.0
+        self.batch: Callable[[], bytes | None] | None = None
 
     def tell(self, attempt: Attempt) -> None:
         """Report on an attempt soon; returns at once."""
@@ -115,6 +131,14 @@ class Post:
         except Exception:  # noqa: BLE001 - Ray raises what it likes; the orchestrator then judges by itself
             self._handle = None
 
+    def flagged(self, attempts: Sequence[AttemptId]) -> frozenset[str]:
+        """Return which attempts are canceled, if the mailbox answers in time; none else. Never raises."""
+        try:
+            return frozenset(load_ray().get(self._mailbox().flagged.remote(list(attempts)), timeout=_PATIENCE))
+        except Exception:  # noqa: BLE001 - Ray raises what it likes; a flag that is missed here comes with a report
+            self._handle = None
+            return frozenset()
+
     def _run(self) -> None:
         while True:
             self._wanted.wait()
@@ -124,7 +148,18 @@ class Post:
             if attempt is not None:
                 self._report(attempt)
 
+    def _give_back(self) -> None:
+        """Let go of what waits behind a long attempt; if that is lost it comes with the batch's answer."""
+        batch = self.batch
+        data = batch() if batch is not None else None
+        if data is not None:
+            try:
+                load_ray().get(self._mailbox().give_back.remote(data), timeout=_PATIENCE)
+            except Exception:  # noqa: BLE001 - Ray raises what it likes
+                self._handle = None
+
     def _report(self, attempt: Attempt) -> None:
+        self._give_back()
         notice = attempt.notice()
         if notice is None and time.monotonic() < self._beat_at:
             return

@@ -25,11 +25,24 @@ from shoal.executors.ray.mailbox import Post
 from shoal.executors.surroundings import Surroundings, set_variables
 from shoal.executors.watch import Guard, Watch
 from shoal.executors.wire import pack_completion
-from shoal.model.attempts import AttemptCall, Outcome
+from shoal.model.attempts import AttemptCall, Completion, Outcome
 from shoal.model.policies import Isolation
 from shoal.model.serial import to_json
-from shoal.model.tools import ToolOptions
+from shoal.model.tools import ToolLock, ToolOptions
 from shoal.ports import BlobStore, ToolInvoker
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a warm worker retires.
+
+    Attributes:
+        attempts: After so many.
+        growth: When it holds so many bytes of its own more than at its start.
+    """
+
+    attempts: int = 20_000
+    growth: int = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +52,8 @@ class Kit:
     Attributes:
         mailbox: Name of the actor.
         namespace: Its namespace.
-        board: Folder in which a worker of the orchestrator's host says what it carries.
+        board: Folder in which a worker of the orchestrator's host says what it carries; empty: none does.
+        limits: When a warm worker retires.
     """
 
     invoker: ToolInvoker
@@ -47,46 +61,55 @@ class Kit:
     mailbox: str
     namespace: str
     board: str
+    limits: Limits
 
 
 def carry(kit: bytes, call: bytes) -> bytes:
     """Carry out a pickled call and return its packed completion."""
-    return _worker(kit).carry(pickle.loads(call))  # noqa: S301 - a worker; its executor made it
+    completion, told = worker_of(kit).carry(pickle.loads(call))  # noqa: S301 - a worker; its executor made it
+    return pack_completion(completion, told=told)
 
 
 def read_options(kit: bytes, tool: bytes) -> str:
     """Return the options of a pickled tool as JSON; none if it cannot be loaded, which its attempt will say."""
+    return options_of(pickle.loads(kit), pickle.loads(tool))  # noqa: S301 - a worker; its executor made both
+
+
+def options_of(kit: Kit, tool: ToolLock) -> str:
+    """Return the options of a tool as JSON; none if it cannot be loaded, which its attempt will say."""
     try:
-        found = pickle.loads(kit).invoker.describe(pickle.loads(tool))  # noqa: S301 - a worker; its executor made both
+        found = kit.invoker.describe(tool)
     except Exception:  # noqa: BLE001 - importing a tool runs its author's code
         found = ToolOptions()
     return json.dumps(to_json(found))
 
 
 @lru_cache(maxsize=1)
-def _worker(kit: bytes) -> _Worker:
-    return _Worker(pickle.loads(kit))  # noqa: S301 - a worker; its executor made it
+def worker_of(kit: bytes) -> Worker:
+    """Return this process as a worker; made once."""
+    return Worker(pickle.loads(kit))  # noqa: S301 - a worker; its executor made it
 
 
-class _Worker:
+class Worker:
     """This process as a carrier of attempts."""
 
     def __init__(self, kit: Kit) -> None:
-        self._kit: Final = kit
-        self._node: Final = str(load_ray().get_runtime_context().get_node_id())
-        self._post: Final = Post(name=kit.mailbox, namespace=kit.namespace)
-        self._watch: Final = Watch(tell=self._post.tell, condemn=self._condemn)
+        self.kit: Final = kit
+        self.node: Final = str(load_ray().get_runtime_context().get_node_id())
+        self.post: Final = Post(name=kit.mailbox, namespace=kit.namespace)
+        self.place: Final = Place(kit.board)
+        self._watch: Final = Watch(tell=self.post.tell, condemn=self._condemn)
         self._records: Final = Records()
         self._records.install()
-        self._place: Final = Place(kit.board)
         self._current: Attempt | None = None
         # `ray.cancel` without force simulates this signal in the worker: it sets the cancel flag, and interrupts nothing.
         signal.signal(signal.SIGINT, self._interrupted)
         self._before: Final = Surroundings()
 
-    def carry(self, call: AttemptCall) -> bytes:
+    def carry(self, call: AttemptCall) -> tuple[Completion, int]:
+        """Carry out a call; return its completion and how many notices went before it."""
         attempt = self._current = Attempt(call)
-        self._place.take(call.attempt_id)
+        self.place.take(call.attempt_id)
         self._records.active = True
         child = call.isolation is Isolation.PROCESS
         guard = Guard(attempt, Capture(attempt.log), memory=None if child else call.resources.memory)
@@ -95,18 +118,18 @@ class _Worker:
         set_variables(call.env)
         try:
             outcome = (
-                carry_in_child(attempt, invoker=self._kit.invoker, blobs=self._kit.blobs)
+                carry_in_child(attempt, invoker=self.kit.invoker, blobs=self.kit.blobs)
                 if child
-                else attempt.invoke(self._kit.invoker.invoke)
+                else attempt.invoke(self.kit.invoker.invoke)
             )
         finally:
             self._before.restore()
             self._watch.end()
             self._records.active = False
-        packed = pack_completion(attempt.completion(outcome, node=self._node), told=attempt.told)
+        completion = attempt.completion(outcome, node=self.node)
         self._current = None
-        self._place.leave()
-        return packed
+        self.place.leave()
+        return completion, attempt.told
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         attempt = self._current
@@ -118,5 +141,5 @@ class _Worker:
     def _condemn(self, attempt: Attempt, outcome: Outcome) -> None:
         """End this process for an attempt that has to end, in the watching thread."""
         process_tree.kill(process_tree.descendants(os.getpid()))
-        self._post.condemn(pack_completion(attempt.completion(outcome, node=self._node), told=attempt.told))
+        self.post.condemn(pack_completion(attempt.completion(outcome, node=self.node), told=attempt.told))
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,200 @@
+"""Attempts under way, and what their ends mean.
+
+Owns that each attempt submitted is completed exactly once: by what its worker answered, by what it announced before it ended
+itself, or by a judgement over Ray's error. Later ends of the same attempt are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from shoal.errors import RayUnavailableError
+from shoal.executors.attempt import outran, stopped, unstarted
+from shoal.executors.order import absorb
+from shoal.executors.outbox import Outbox
+from shoal.executors.ray import judgement
+from shoal.executors.ray.flight import Flight
+from shoal.model.attempts import AttemptCall, Completion, Failed, Notice
+from shoal.model.ids import AttemptId
+
+_SETTLE: Final = 1.0
+"""Seconds that an end waits for what the mailbox still has of its attempt."""
+
+SLACK: Final = 1.0
+"""Seconds that a worker gets, after the grace, to end itself and say so, before Ray ends it."""
+
+_GIVE_UP: Final = 10.0
+"""Seconds after which an attempt that Ray was told to end counts as ended, whatever Ray says."""
+
+
+class Ends(Protocol):
+    """What the executor does as attempts go on and end."""
+
+    def landed(self, flight: Flight, completion: Completion) -> None:
+        """Note the end of an attempt."""
+        ...
+
+    def lost(self, flight: Flight) -> None:
+        """Note that an attempt's worker was lost, through no request of ours."""
+        ...
+
+    def is_long(self, flight: Flight) -> None:
+        """Note that an attempt has told something: it is no short one."""
+        ...
+
+    def kill(self, attempt: AttemptId) -> None:
+        """End the process of an attempt that Ray could not end."""
+        ...
+
+
+class Flights:
+    """The attempts of an executor that are under way. Lives in its loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ends: Ends) -> None:
+        """Tell `ends` what becomes of them."""
+        self.under_way: Final[dict[AttemptId, Flight]] = {}
+        self.completions: Final[Outbox[Completion]] = Outbox()
+        self.notices: Final[Outbox[Notice]] = Outbox()
+        self._loop: Final = loop
+        self._ends: Final = ends
+        self._round: list[Completion] = []
+
+    def begin(self, call: AttemptCall) -> Flight:
+        """Take an attempt in."""
+        flight = self.under_way[call.attempt_id] = Flight(call)
+        return flight
+
+    # ------------------------------------------------------------ ends
+
+    def done(self, completion: Completion, told: int) -> None:
+        """Take what a worker answered; it ends the attempt once all of its notices are here, or late."""
+        flight = self.under_way.get(completion.attempt_id)
+        if flight is None:
+            return
+        if flight.heard >= told:
+            self.finish(flight, completion)
+        else:
+            flight.end = (completion, told)
+            self._loop.call_later(_SETTLE, self.finish, flight, completion)
+
+    def stopped(self, flight: Flight) -> None:
+        """End an attempt that was canceled before it began."""
+        self.finish(flight, unstarted(flight.call, stopped(flight.call)))
+
+    def broken(self, flight: Flight, error: BaseException) -> None:
+        """End an attempt for which Ray has an error; a worker that ended itself may have said why."""
+        if flight.doom is not None:
+            self.finish(flight, flight.doom)
+        elif judgement.is_lost(error):
+            flight.lost = error
+            self._loop.call_later(_SETTLE, self._judge, flight, error)
+        else:
+            self._judge(flight, error)
+
+    def finish(self, flight: Flight, completion: Completion) -> None:
+        """Complete an attempt; every later end of it is refused."""
+        if self.under_way.pop(completion.attempt_id, None) is None:
+            return
+        self._ends.landed(flight, completion)
+        if not self._round:
+            self._loop.call_soon(self.flush)
+        self._round.append(absorb(completion, self.notices) if flight.heard else completion)
+
+    def flush(self) -> None:
+        """Give out what has ended since the last time."""
+        ended, self._round = self._round, []
+        self.completions.put(ended)
+
+    def fail(self, error: RayUnavailableError) -> None:
+        """Let everybody who waits for an end or a notice get this error."""
+        self.completions.fail(error)
+        self.notices.fail(error)
+
+    def _judge(self, flight: Flight, error: BaseException) -> None:
+        if self.under_way.get(flight.call.attempt_id) is not flight:
+            return
+        outcome = judgement.verdict(flight.call, error)
+        lost = judgement.is_lost(error)
+        if flight.canceled and lost:
+            outcome = stopped(flight.call)
+        elif flight.overdue or (lost and _must_have_outrun(flight)):
+            outcome = outran(flight.call)
+        elif lost:
+            self._ends.lost(flight)
+        self.finish(flight, _without_worker(flight, outcome))
+
+    # ------------------------------------------------------------ what workers tell
+
+    def noticed(self, notice: Notice) -> None:
+        """Take a notice."""
+        flight = self.under_way.get(notice.attempt_id)
+        if flight is None:
+            return
+        flight.heard += 1
+        if notice.started_at is not None:
+            self._started(flight, notice.started_at)
+        self.notices.put([notice])
+        if flight.end is not None and flight.heard >= flight.end[1]:
+            self.finish(flight, flight.end[0])
+
+    def doomed(self, completion: Completion) -> None:
+        """Keep what a worker said before it ended itself; it counts once the worker is gone."""
+        flight = self.under_way.get(completion.attempt_id)
+        if flight is None:
+            return
+        flight.doom = completion
+        if flight.lost is not None:
+            self.finish(flight, completion)
+        else:
+            self._loop.call_later(_SETTLE + SLACK, self.finish, flight, completion)
+
+    def _started(self, flight: Flight, at: datetime) -> None:
+        flight.started, flight.started_at = time.monotonic(), at
+        self._ends.is_long(flight)
+        call = flight.call
+        if call.timeout is not None:
+            # The second line: the worker ends itself, unless its threads are held up too.
+            after = (call.timeout + call.grace).total_seconds() + SLACK
+            self._loop.call_later(after, self._overdue, flight)
+
+    # ------------------------------------------------------------ force
+
+    def _overdue(self, flight: Flight) -> None:
+        flight.overdue = True
+        self.force([flight])
+
+    def force(self, flights: Sequence[Flight]) -> None:
+        """End the workers of attempts that are still under way."""
+        for flight in flights:
+            alive = self.under_way.get(flight.call.attempt_id) is flight and not flight.forced
+            if alive and flight.carrier is not None:
+                flight.forced = True
+                flight.carrier.end(flight)
+                self._loop.call_later(SLACK, self.kill, flight)
+                outcome = outran(flight.call) if flight.overdue else stopped(flight.call)
+                self._loop.call_later(_GIVE_UP, self.finish, flight, _without_worker(flight, outcome))
+
+    def kill(self, flight: Flight) -> None:
+        """End a worker that Ray could not end: its tool holds the interpreter's lock."""
+        if self.under_way.get(flight.call.attempt_id) is flight:
+            self._ends.kill(flight.call.attempt_id)
+
+
+def _must_have_outrun(flight: Flight) -> bool:
+    """Whether a lost worker was most likely ended by its own last resort against tools that stop every thread.
+
+    Such a tool lets no notice out; any other that ran as long as this one did would have.
+    """
+    call = flight.call
+    if call.timeout is None or flight.started is not None:
+        return False
+    return time.monotonic() - flight.sent >= (call.timeout + call.grace).total_seconds()
+
+
+def _without_worker(flight: Flight, outcome: Failed) -> Completion:
+    completion = unstarted(flight.call, outcome)
+    return Completion(completion.attempt_id, completion.outcome, flight.started_at, datetime.now(UTC))

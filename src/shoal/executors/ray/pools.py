@@ -1,0 +1,434 @@
+"""All pools of an executor: attempts to warm workers and back.
+
+Owns how many workers there are: grown with what waits, within the cluster's CPUs; given up when idle, when somebody else
+waits for their CPUs, when they are spent or lost. Every worker is an actor of this driver and ends with it. See ADR 0011.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from shoal.executors.ray.arrivals import Arrivals
+from shoal.executors.ray.board import Board
+from shoal.executors.ray.capacity import Capacity
+from shoal.executors.ray.flight import Flight
+from shoal.executors.ray.library import load_exceptions, load_ray
+from shoal.executors.ray.pool import Batch, Errand, Paces, Pool, PoolKey, WarmHandle
+from shoal.executors.ray.tasks import ray_options
+from shoal.executors.ray.warm_worker import WarmWorker
+from shoal.executors.wire import Reply, unpack_reply
+from shoal.model.attempts import AttemptCall, Completion
+from shoal.model.ids import AttemptId
+from shoal.model.policies import Isolation, Resources
+from shoal.model.tools import ToolLock
+
+IDLE: Final = 30.0
+"""Seconds after which an idle worker is given up."""
+
+_TENURE: Final = 5.0
+"""Seconds for which a busy worker is kept, whoever waits for its CPUs."""
+
+_SPARE: Final = 2.0
+"""Seconds for which an idle worker is kept, if another pool only wants more workers than it has."""
+
+_GAP: Final = 0.5
+"""Seconds for which an idle worker is kept, if others in the cluster wait for CPUs: a chain's gaps are shorter."""
+
+_BACKLOG: Final = 0.25
+"""Seconds of work below which what waits is not worth a further worker."""
+
+_DEATHS: Final = 3
+"""Workers lost in a row, none of which ended an attempt, after which a pool is closed for a while."""
+
+_CLOSED: Final = 30.0
+"""Seconds for which the attempts of a closed pool get Ray tasks of their own."""
+
+_STARTING: Final = 4
+"""Workers of one pool that may be starting at once."""
+
+_FREE_SLOTS: Final = 32
+"""Workers of a pool at most whose attempts take no CPU."""
+
+TICK: Final = 0.25
+"""Seconds between two looks at pools that no answer reminds of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the executor does with what comes back.
+
+    Attributes:
+        done: Takes the completion of an attempt, and how many notices go before it.
+        lost: Takes an attempt that ran in a worker that was lost, and Ray's error.
+        stopped: Takes a canceled attempt that never began.
+        alone: Takes an attempt that is to be carried by a Ray task.
+        tasks_want: Returns the CPUs that Ray tasks under way take, and whether one of them has waited for long.
+    """
+
+    done: Callable[[Completion, int], None]
+    lost: Callable[[Flight, BaseException], None]
+    stopped: Callable[[Flight], None]
+    alone: Callable[[Flight], None]
+    tasks_want: Callable[[], tuple[float, bool]]
+
+
+def is_eligible(call: AttemptCall) -> bool:
+    """Return whether a warm worker may carry a call."""
+    return call.isolation is Isolation.POOL and not call.resources.gpus and not call.resources.custom
+
+
+class Pools:
+    """The `Carrier` of warm workers. Lives in the loop of its executor."""
+
+    def __init__(self, *, kit: bytes, board: Board, arrivals: Arrivals, capacity: Capacity, hooks: Hooks) -> None:
+        self._kit: Final = kit
+        self._board: Final = board
+        self._arrivals: Final = arrivals
+        self._capacity: Final = capacity
+        self._hooks: Final = hooks
+        self._paces: Final = Paces()
+        self._pools: Final[dict[PoolKey, Pool]] = {}
+        self._actor: Final[Any] = load_ray().remote(max_restarts=0, max_task_retries=0)(WarmWorker)
+        self._graves: Final[deque[WarmHandle]] = deque(maxlen=64)
+
+    # ------------------------------------------------------------ Carrier
+
+    def send(self, flight: Flight) -> None:
+        """Let an attempt wait for a worker; `feed` sends it."""
+        call = flight.call
+        pool = self._pool(call.environment.python if call.environment is not None else None, call.resources)
+        if pool.closed_until > time.monotonic():
+            self._hooks.alone(flight)
+        else:
+            pool.waiting.append(flight)
+
+    def drop(self, flight: Flight) -> bool:
+        """Take a canceled attempt back; one that a worker has is flagged instead."""
+        if flight.batch is None:
+            flight.dropped = True
+            return True
+        self._board.flag([flight.call.attempt_id])
+        return False
+
+    def end(self, flight: Flight) -> None:
+        """End the worker of an attempt; if it only waits behind another one there, it is taken from it."""
+        batch = flight.batch
+        if batch is None:
+            return
+        worker = batch.worker
+        running = self._board.carried_by(worker.pid) if worker.visible and worker.pid is not None else None
+        if running is not None and running != flight.call.attempt_id:
+            batch.flights.pop(flight.call.attempt_id, None)
+            self._hooks.stopped(flight)
+        else:
+            _kill(worker)
+
+    def forget(self, attempt: AttemptId) -> None:
+        """Remove the flag of an attempt that has ended."""
+        self._board.unflag(attempt)
+
+    # ------------------------------------------------------------ options, preparation
+
+    def read(self, errand: Errand, python: str | None) -> None:
+        """Let a worker of an environment, with the default resources, read the options of a tool."""
+        pool = self._pool(python, Resources())
+        if pool.closed_until > time.monotonic():
+            errand.answer.set_result(None)
+        else:
+            pool.waiting.appendleft(errand)
+            self.feed()
+
+    def prepare(self, pythons: Iterable[str | None]) -> None:
+        """Start a worker for each environment that has none, as long as CPUs are free and nothing waits."""
+        for python in pythons:
+            pool = self._pool(python, Resources())
+            if any(p.waiting for p in self._pools.values()):
+                return
+            if not pool.workers and self._held() + pool.key.cpus <= self._capacity.cpus():
+                self._start(pool)
+
+    # ------------------------------------------------------------ out
+
+    def feed(self) -> None:
+        """Send what waits to workers that can take it; start and give up workers."""
+        for pool in self._pools.values():
+            if pool.waiting:
+                self._feed(pool)
+
+    def _pool(self, python: str | None, resources: Resources) -> Pool:
+        key = PoolKey(python, resources)
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = Pool(key)
+        return pool
+
+    def _feed(self, pool: Pool) -> None:
+        while pool.head() is not None and (worker := pool.free(self._paces)) is not None:
+            self._hand_over(worker, pool.take(self._paces))
+        pool.look()
+        if pool.head() is not None:
+            self._grow(pool)
+
+    def _hand_over(self, worker: WarmHandle, jobs: Sequence[Flight | Errand]) -> None:
+        flights = {job.call.attempt_id: job for job in jobs if isinstance(job, Flight)}
+        errands = {place: job for place, job in enumerate(jobs) if isinstance(job, Errand)}
+        batch = Batch(worker, flights, errands)
+        batch.fast = not errands and all(self._paces.is_fast(f.call) for f in flights.values())
+        if worker.batches:
+            batch.ticket = os.urandom(8).hex()
+            self._board.issue(batch.ticket)
+        worker.batches.append(batch)
+        for flight in flights.values():
+            flight.batch = batch
+        data: list[AttemptCall | ToolLock] = [job.call if isinstance(job, Flight) else job.tool for job in jobs]
+        ref = worker.actor.carry.remote(pickle.dumps(data, protocol=5), batch.ticket)
+        self._arrivals.watch(ref, partial(self._answered, batch))
+
+    # ------------------------------------------------------------ back
+
+    def _answered(self, batch: Batch, future: Future[Any]) -> None:
+        worker = batch.worker
+        error = future.exception()
+        if error is not None:
+            self._failed(batch, error)
+            return
+        if batch in worker.batches:
+            worker.batches.remove(batch)
+        worker.idle_since = time.monotonic()
+        worker.pool.deaths = 0
+        reply = unpack_reply(future.result())
+        self._completed(reply)
+        for place, text in reply.options:
+            errand = batch.errands.pop(place, None)
+            if errand is not None and not errand.answer.done():
+                errand.answer.set_result(text)
+        self._let_wait(worker.pool, [*batch.flights.values(), *batch.errands.values()])
+        if reply.retire:
+            worker.retiring = True
+        if worker.retiring and worker.idle:
+            self._retire(worker)
+
+    def _completed(self, reply: Reply) -> None:
+        for completion, told in reply.completions:
+            self._hooks.done(completion, told)
+
+    def landed(self, flight: Flight, completion: Completion) -> None:
+        """Note the end of an attempt that a worker carried."""
+        if flight.batch is not None:
+            flight.batch.flights.pop(completion.attempt_id, None)
+        self._paces.learn(flight.call, completion)
+
+    def given_back(self, data: bytes, flights: Callable[[AttemptId], Flight | None]) -> None:
+        """Take what a worker gives back of a batch that takes longer than expected."""
+        reply = unpack_reply(data)
+        self._completed(reply)
+        back = [f for a in reply.returned if (f := flights(a)) is not None and f.batch is not None]
+        for flight in back:
+            if flight.batch is not None:
+                flight.batch.flights.pop(flight.call.attempt_id, None)
+        if back and back[0].batch is not None:
+            self._let_wait(back[0].batch.worker.pool, back)
+            self.feed()
+
+    def is_long(self, flight: Flight) -> None:
+        """Take back what waits at a worker for the end of an attempt that turned out long."""
+        if flight.batch is None:
+            return
+        worker = flight.batch.worker
+        for batch in worker.batches:
+            if batch.ticket and batch is not flight.batch and self._board.revoke(batch.ticket):
+                self._let_wait(worker.pool, [*batch.flights.values(), *batch.errands.values()])
+                batch.flights.clear()
+                batch.errands.clear()
+                self.feed()
+
+    def _let_wait(self, pool: Pool, jobs: Sequence[Flight | Errand]) -> None:
+        """Let what has not begun wait again, before all others."""
+        again: list[Flight | Errand] = []
+        for job in jobs:
+            if isinstance(job, Flight):
+                job.batch = None
+                if job.canceled:
+                    self._hooks.stopped(job)
+                elif job.alone:
+                    self._hooks.alone(job)
+                else:
+                    again.append(job)
+            else:
+                again.append(job)
+        pool.put_back(again)
+
+    # ------------------------------------------------------------ losses
+
+    def _failed(self, batch: Batch, error: BaseException) -> None:
+        """Take leave of a worker: who ran in it has lost an attempt, who waited at it goes back free."""
+        worker = batch.worker
+        if worker.ended and not batch.flights and not batch.errands:
+            return
+        batches = list(worker.batches)
+        worker.batches.clear()
+        self._bury(worker)
+        flights = [f for b in batches for f in b.flights.values()]
+        errands = [e for b in batches for e in b.errands.values()]
+        running = self._who_ran(worker, flights)
+        if running is None and not worker.visible:
+            for flight in flights:
+                flight.alone = True  # one of them may be to blame: each shows it by itself
+        rest = [f for f in flights if f is not running]
+        for errand in errands:
+            errand.tries += 1
+        gone = [e for e in errands if e.tries >= _DEATHS]
+        for errand in gone:
+            errand.answer.set_result(None)
+        self._let_wait(worker.pool, [*[e for e in errands if e not in gone], *rest])
+        worker.pool.deaths += 1
+        if running is not None:
+            self._hooks.lost(running, error)
+        if worker.pool.deaths >= _DEATHS and running is None:
+            self._close_for_now(worker.pool)
+
+    def _who_ran(self, worker: WarmHandle, flights: Sequence[Flight]) -> Flight | None:
+        doomed = next((f for f in flights if f.doom is not None), None)
+        if doomed is not None:
+            return doomed
+        if worker.visible and worker.pid is not None:
+            carried = self._board.carried_by(worker.pid)
+            return next((f for f in flights if f.call.attempt_id == carried), None)
+        return flights[0] if len(flights) == 1 else None
+
+    def _greeted(self, worker: WarmHandle, future: Future[Any]) -> None:
+        error = future.exception()
+        if error is None:
+            worker.pid, _, worker.visible = json.loads(future.result())
+            worker.ready_at = worker.idle_since = time.monotonic()
+            if worker.retiring:
+                self._retire(worker)
+            return
+        if worker.ended:
+            return
+        self._bury(worker)
+        pool = worker.pool
+        pool.deaths += 1
+        if pool.deaths >= _DEATHS or isinstance(error, load_exceptions().RuntimeEnvSetupError):
+            self._close_for_now(pool)
+
+    def _close_for_now(self, pool: Pool) -> None:
+        """Let tasks of their own carry what waits: there it shows what is wrong, and is charged for."""
+        pool.closed_until = time.monotonic() + _CLOSED
+        pool.deaths = 0
+        jobs = list(pool.waiting)
+        pool.waiting.clear()
+        for job in jobs:
+            if isinstance(job, Errand):
+                job.answer.set_result(None)
+            elif not job.dropped:
+                self._hooks.alone(job)
+
+    # ------------------------------------------------------------ how many
+
+    def tick(self, *, wanted: bool) -> None:
+        """Look after what no answer reminds of: pools that wait for CPUs, workers that are idle.
+
+        Args:
+            wanted: Whether anybody in the cluster waits for CPUs.
+        """
+        now = time.monotonic()
+        for pool in self._pools.values():
+            pool.look()
+            for worker in [w for w in pool.workers if w.idle and now - w.idle_since > IDLE]:
+                self._retire(worker)
+        self._make_room(now, wanted=wanted)
+        self.feed()
+
+    def _grow(self, pool: Pool) -> None:
+        starting = sum(w.pid is None for w in pool.workers)
+        backlog = pool.backlog(self._paces)
+        if backlog is not None and backlog < _BACKLOG:
+            return
+        wanted = min(len(pool.waiting), _STARTING) - starting
+        while wanted > 0 and self._may_start(pool):
+            self._start(pool)
+            wanted -= 1
+        if not pool.ready():
+            self._make_room(time.monotonic())
+
+    def _may_start(self, pool: Pool) -> bool:
+        if not pool.workers:
+            return True  # Ray lets it wait for CPUs, in turn with tasks
+        cpus = pool.key.cpus
+        if not cpus:
+            return len(pool.workers) < _FREE_SLOTS
+        total = self._capacity.cpus()
+        return len(pool.workers) < max(1, total // cpus) and self._held() + cpus <= total
+
+    def _held(self) -> float:
+        """Return the CPUs that workers and tasks hold, or wait for."""
+        return sum(len(p.workers) * p.key.cpus for p in self._pools.values()) + self._hooks.tasks_want()[0]
+
+    def _make_room(self, now: float, *, wanted: bool = False) -> None:
+        """Give up a worker for those who wait: pools without one, pools with work for more, tasks, others in the cluster."""
+        pools = list(self._pools.values())
+        short = [p for p in pools if p.short_since is not None]
+        more = [p for p in pools if p.head() is not None and p.short_since is None]
+        full = self._held() + min((p.key.cpus for p in more), default=0.0) > self._capacity.cpus()
+        pressing = wanted or self._hooks.tasks_want()[1] or bool(short)
+        if not (wanted or (full and (pressing or more))):
+            return
+        idle = [w for p in pools if p.head() is None for w in p.workers if w.idle and not w.retiring]
+        if not pressing or wanted:
+            spare = _SPARE if not pressing else _GAP
+            idle = [w for w in idle if now - w.idle_since > spare]
+        if idle:
+            self._retire(min(idle, key=lambda w: w.idle_since))
+        elif pressing and not any(w.retiring for p in pools for w in p.workers):
+            self._let_one_go(now, [p for p in pools if p.short_since is None])
+
+    def _let_one_go(self, now: float, pools: Sequence[Pool]) -> None:
+        """Let a busy worker end after what it was sent, if it has been of use for long enough: starting one costs seconds."""
+        old = [w for p in pools for w in p.workers if w.pid is not None and not w.idle and now - w.ready_at > _TENURE]
+        if old:
+            max(old, key=lambda w: (len(w.pool.workers), -w.ready_at)).retiring = True
+
+    def _start(self, pool: Pool) -> None:
+        options = ray_options(pool.key.resources)
+        if pool.key.python is not None:
+            options["runtime_env"] = {"py_executable": pool.key.python}
+        actor = self._actor.options(**options).remote(self._kit)
+        worker = WarmHandle(actor, pool)
+        pool.workers.append(worker)
+        self._arrivals.watch(actor.greet.remote(), partial(self._greeted, worker))
+
+    def _retire(self, worker: WarmHandle) -> None:
+        self._bury(worker)
+        _kill(worker)
+
+    def _bury(self, worker: WarmHandle) -> None:
+        worker.ended = True
+        if worker in worker.pool.workers:
+            worker.pool.workers.remove(worker)
+
+    def workers(self) -> int:
+        """Return how many workers there are."""
+        return sum(len(p.workers) for p in self._pools.values())
+
+    def close(self) -> None:
+        """End all workers. Idempotent."""
+        for pool in self._pools.values():
+            for worker in list(pool.workers):
+                self._retire(worker)
+        self._pools.clear()
+
+
+def _kill(worker: WarmHandle) -> None:
+    ray = load_ray()
+    if ray.is_initialized():
+        ray.kill(worker.actor, no_restart=True)
