@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from shoal.errors import InternalError, RunCanceledError, StepFailedError, StepTimeoutError
+from shoal.executors.before import Before
 from shoal.executors.logs import LogBuffer
 from shoal.executors.masking import Mask
 from shoal.executors.surroundings import invalid_variable
@@ -105,11 +106,12 @@ class Attempt:
 
     # ------------------------------------------------------------ what it lets out
 
-    def notice(self) -> Notice | None:
+    def notice(self) -> tuple[Notice, Before] | None:
         """Return what there is to tell since the last one; None: nothing, or too soon after the start or the last one."""
         now = time.monotonic()
         if now < self._notice_at:
             return None
+        before = Before(self.told, *self.log.given)
         logs, dropped = self.log.take()
         progress, self._progress = self._progress, None
         if self._told and progress is None and not logs and not dropped:
@@ -118,7 +120,7 @@ class Attempt:
         self._notice_at = now + QUIET
         self._told = True
         self.told += 1
-        return Notice(self.call.attempt_id, started, progress, logs, dropped)
+        return Notice(self.call.attempt_id, started, progress, logs, dropped), before
 
     def take_back(self, notice: Notice) -> None:
         """Keep what a notice carried that could not be delivered; it goes with the next one or the completion."""
@@ -127,11 +129,13 @@ class Attempt:
         self._progress = self._progress or notice.progress
         self.log.put_back(notice.logs, notice.logs_dropped)
 
-    def completion(self, outcome: Outcome, *, node: str = "") -> Completion:
+    def completion(self, outcome: Outcome, *, node: str = "") -> tuple[Completion, Before]:
         """Return the end of the attempt; `outcome` is taken as it is, its secrets masked."""
+        before = Before(self.told, *self.log.given)
         logs, dropped = self.log.take(last=True)
         finished = datetime.now(UTC)
-        return Completion(self.call.attempt_id, self.mask.outcome(outcome), self.started_at, finished, logs, dropped, node)
+        masked = self.mask.outcome(outcome)
+        return Completion(self.call.attempt_id, masked, self.started_at, finished, logs, dropped, node), before
 
     # ------------------------------------------------------------ judgement
 

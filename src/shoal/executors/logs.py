@@ -26,6 +26,7 @@ class LogBuffer:
         self._held = b""
         self._chunks: list[bytes] = []
         self._dropped = 0
+        self._given = (0, 0)
         self._lock: Final = threading.Lock()
 
     def write(self, data: bytes) -> None:
@@ -50,13 +51,20 @@ class LogBuffer:
             data, dropped = b"".join(self._chunks), self._dropped
             self._chunks.clear()
             self._dropped = 0
+            self._given = (self._given[0] + len(data), self._given[1] + dropped)
             return data, dropped
+
+    @property
+    def given(self) -> tuple[int, int]:
+        """Return how many bytes were given out and not put back, and how many dropped ones were told of."""
+        return self._given
 
     def put_back(self, data: bytes, dropped: int) -> None:
         """Take back what `take` gave out and nobody received."""
         with self._lock:
             self._chunks.insert(0, data)
             self._dropped += dropped
+            self._given = (self._given[0] - len(data), self._given[1] - dropped)
 
     def _keep(self, data: bytes) -> None:
         kept = data[: self._room]

@@ -10,14 +10,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from shoal.errors import error_from_json
+from shoal.executors.before import Before
 from shoal.model.attempts import Completion, Continuation, Continued, Failed, Notice, Outcome, Succeeded
 from shoal.model.encoding import arguments_from_json, arguments_to_json
 from shoal.model.ids import AttemptId, Digest
 from shoal.model.run import Progress
 from shoal.model.values import Value
+
+_NOTHING: Final = Before()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,39 +28,34 @@ class Reply:
     """What a warm worker answers to a batch.
 
     Attributes:
-        completions: Of the attempts that it carried out, each with the number of notices that went before it.
+        completions: Of the attempts that it carried out, each with what went before it.
         returned: Attempts that it gives back: it has not begun them, and never will.
         options: What it read of tools, as JSON, by the place of the request in the batch.
         retire: It should be replaced.
     """
 
-    completions: Sequence[tuple[Completion, int]] = ()
+    completions: Sequence[tuple[Completion, Before]] = ()
     returned: Sequence[AttemptId] = ()
     options: Sequence[tuple[int, str]] = ()
     retire: bool = False
 
 
-def pack_completion(completion: Completion, *, told: int = 0) -> bytes:
-    """Return a completion as bytes. A value's `hint` is left out.
-
-    Args:
-        completion: The completion.
-        told: Notices that went before it.
-    """
+def pack_completion(completion: Completion, before: Before = _NOTHING) -> bytes:
+    """Return a completion as bytes, with what went before it. A value's `hint` is left out."""
     parts: list[bytes] = []
-    head = _completion(completion, told, parts)
+    head = _completion(completion, before, parts)
     return _join(head, parts)
 
 
-def unpack_completion(data: bytes) -> tuple[Completion, int]:
-    """Return the completion that `pack_completion` described, and how many notices went before it."""
+def unpack_completion(data: bytes) -> tuple[Completion, Before]:
+    """Return the completion that `pack_completion` described, and what went before it."""
     return _read_completion(*_split(data))
 
 
 def pack_reply(reply: Reply) -> bytes:
     """Return a reply as bytes: one head for all of its completions."""
     parts: list[bytes] = []
-    heads = [_completion(completion, told, parts) for completion, told in reply.completions]
+    heads = [_completion(completion, before, parts) for completion, before in reply.completions]
     return _join([heads, reply.returned, reply.options, reply.retire], parts)
 
 
@@ -68,21 +66,25 @@ def unpack_reply(data: bytes) -> Reply:
     return Reply(completions, [AttemptId(a) for a in returned], [(place, text) for place, text in options], retire)
 
 
-def pack_notice(notice: Notice) -> bytes:
-    """Return a notice as bytes."""
+def pack_notice(notice: Notice, before: Before = _NOTHING) -> bytes:
+    """Return a notice as bytes, with what went before it."""
     progress = notice.progress
     told = [progress.done, progress.total, progress.note] if progress else None
-    return _join([notice.attempt_id, _stamp(notice.started_at), told, notice.logs_dropped], [notice.logs])
+    return _join([notice.attempt_id, _stamp(notice.started_at), told, notice.logs_dropped, *_before(before)], [notice.logs])
 
 
-def unpack_notice(data: bytes) -> Notice:
-    """Return the notice that `pack_notice` described."""
-    (attempt_id, started, told, dropped), parts = _split(data)
+def unpack_notice(data: bytes) -> tuple[Notice, Before]:
+    """Return the notice that `pack_notice` described, and what went before it."""
+    (attempt_id, started, told, dropped, *before), parts = _split(data)
     progress = Progress(told[0], told[1], told[2]) if told else None
-    return Notice(AttemptId(attempt_id), _time(started), progress, parts[0], dropped)
+    return Notice(AttemptId(attempt_id), _time(started), progress, parts[0], dropped), Before(*before)
 
 
-def _completion(completion: Completion, told: int, parts: list[bytes]) -> list[Any]:
+def _before(before: Before) -> tuple[int, int, int]:
+    return before.notices, before.logs, before.dropped
+
+
+def _completion(completion: Completion, before: Before, parts: list[bytes]) -> list[Any]:
     return [
         completion.attempt_id,
         _stamp(completion.started_at),
@@ -91,15 +93,15 @@ def _completion(completion: Completion, told: int, parts: list[bytes]) -> list[A
         completion.logs_dropped,
         completion.node,
         _outcome(completion.outcome, parts),
-        told,
+        *_before(before),
     ]
 
 
-def _read_completion(head: list[Any], parts: list[bytes]) -> tuple[Completion, int]:
-    attempt_id, started, finished, logs, dropped, node, outcome, told = head
+def _read_completion(head: list[Any], parts: list[bytes]) -> tuple[Completion, Before]:
+    attempt_id, started, finished, logs, dropped, node, outcome, *before = head
     read = _read_outcome(outcome, parts)
     said = b"" if logs is None else parts[cast("int", logs)]
-    return Completion(AttemptId(attempt_id), read, _time(started), _time(finished), said, dropped, node), told
+    return Completion(AttemptId(attempt_id), read, _time(started), _time(finished), said, dropped, node), Before(*before)
 
 
 def _part(data: bytes, parts: list[bytes]) -> int | None:

@@ -4,6 +4,8 @@ import pytest
 
 from shoal.errors import NonRetryableError, RunCanceledError, StepFailedError, StepTimeoutError
 from shoal.executors.attempt import Attempt
+from shoal.executors.before import Before, Received
+from shoal.executors.logs import LOG_LIMIT
 from shoal.model.attempts import Failed, Succeeded
 from shoal.testing.executor_suite import call
 
@@ -55,8 +57,31 @@ def test_a_young_attempt_gives_no_notice_and_its_log_comes_with_its_completion()
     attempt = Attempt(call("echo"))
     attempt.log.write(b"hello")
     assert attempt.notice() is None
-    assert attempt.completion(FINE).logs == b"hello"
-    assert attempt.told == 0
+    completion, before = attempt.completion(FINE)
+    assert completion.logs == b"hello"
+    assert before == Before()
+
+
+def test_what_is_sent_again_is_taken_once():
+    attempt, received = Attempt(call("echo")), Received()
+    attempt._notice_at = 0
+    attempt.log.write(b"one ")
+    notice, before = attempt.notice()
+    assert received.fresh(before, notice.logs, notice.logs_dropped) == (b"one ", 0)
+    attempt.take_back(notice)  # its acknowledgement was lost
+    attempt.log.write(b"two ")
+    attempt._notice_at = 0
+    notice, before = attempt.notice()
+    assert (notice.logs, before.notices) == (b"one two ", 0)
+    assert notice.started_at is not None
+    assert received.fresh(before, notice.logs, notice.logs_dropped) == (b"two ", 0)
+    attempt.take_back(notice)
+    attempt.log.write(b"x" * LOG_LIMIT)
+    completion, before = attempt.completion(FINE)
+    logs, dropped = received.fresh(before, completion.logs, completion.logs_dropped)
+    assert logs == b"x" * (LOG_LIMIT - 8)
+    assert dropped == 8
+    assert received.fresh(before, completion.logs, completion.logs_dropped) == (b"", 0)
 
 
 @pytest.mark.parametrize("raised", [SystemExit(2), KeyboardInterrupt(), GeneratorExit()])

@@ -59,7 +59,7 @@ def run(tmp_path):
         environment = BuiltEnvironment("k", python, 0.0, reused=True) if python else None
         attempt = Attempt(replace(attempt_call, tool=lock, environment=environment))
         outcome = carry_in_child(attempt, invoker=SuiteInvoker(blobs), blobs=blobs)
-        return outcome, attempt.completion(outcome).logs
+        return outcome, attempt.completion(outcome)[0].logs
 
     run.blobs = blobs
     return run

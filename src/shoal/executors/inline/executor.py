@@ -189,7 +189,7 @@ class InlineExecutor:
         if self._running.get(attempt_id) is not thread:
             return
         del self._running[attempt_id]
-        self._completions.put([absorb(attempt.completion(outcome), self._notices)])
+        self._completions.put([absorb(attempt.completion(outcome)[0], self._notices)])
         self._restore()
         self._begin()
 
@@ -212,8 +212,8 @@ class InlineExecutor:
             if thread.abandon_at is not None and now >= thread.abandon_at:
                 self._end(thread, attempt.outran() if attempt.timed_out else attempt.stopped())
                 continue
-            notice = attempt.notice()
-            if notice is not None:
-                self._notices.put([notice])
+            told = attempt.notice()
+            if told is not None:
+                self._notices.put([told[0]])
         if self._running and self._loop is not None and self._ticker is None:
             self._ticker = self._loop.call_later(_TICK, self._tick)

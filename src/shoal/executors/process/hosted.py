@@ -23,4 +23,4 @@ def carry(data: bytes, canceled: Callable[[], bool], send: Callable[[dict[str, A
 
     attempt = Attempt(call)
     outcome = attempt.invoke(lambda c, _: invoker.invoke(c, AttemptControl(report, canceled)))
-    return pack_completion(attempt.completion(outcome))
+    return pack_completion(*attempt.completion(outcome))

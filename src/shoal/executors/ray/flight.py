@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from shoal.executors.before import Before, Received
 from shoal.model.attempts import AttemptCall, Completion
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ class Flight:
         dropped: It ended while it waited.
         alone: It was suspected of the loss of a worker that carried others too; it gets a task of its own.
         started: Monotonic time of its first notice.
-        heard: Notices that came.
-        end: Its completion, and how many notices go before it, while they are waited for.
-        doom: The completion that its worker announced before it ended itself.
+        received: What has arrived of it.
+        end: Its completion, and what goes before it, while that is waited for.
+        doom: The completion that its worker announced before it ended itself, and what went before it.
         lost: Ray's error, while a `doom` is waited for.
     """
 
@@ -56,7 +57,7 @@ class Flight:
     forced: bool = False
     started: float | None = None
     started_at: datetime | None = None
-    heard: int = 0
-    end: tuple[Completion, int] | None = None
-    doom: Completion | None = None
+    received: Received | None = None
+    end: tuple[Completion, Before] | None = None
+    doom: tuple[Completion, Before] | None = None
     lost: BaseException | None = None

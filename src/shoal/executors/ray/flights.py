@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from shoal.errors import RayUnavailableError
 from shoal.executors.attempt import outran, stopped, unstarted
+from shoal.executors.before import Before, Received
 from shoal.executors.order import absorb
 from shoal.executors.outbox import Outbox
 from shoal.executors.ray import judgement
@@ -70,16 +72,17 @@ class Flights:
 
     # ------------------------------------------------------------ ends
 
-    def done(self, completion: Completion, told: int) -> None:
+    def done(self, completion: Completion, before: Before) -> None:
         """Take what a worker answered; it ends the attempt once all of its notices are here, or late."""
         flight = self.under_way.get(completion.attempt_id)
         if flight is None:
             return
-        if flight.heard >= told:
-            self.finish(flight, completion)
+        heard = flight.received.notices if flight.received is not None else 0
+        if heard >= before.notices:
+            self.finish(flight, completion, before)
         else:
-            flight.end = (completion, told)
-            self._loop.call_later(_SETTLE, self.finish, flight, completion)
+            flight.end = (completion, before)
+            self._loop.call_later(_SETTLE, self.finish, flight, completion, before)
 
     def stopped(self, flight: Flight) -> None:
         """End an attempt that was canceled before it began."""
@@ -88,21 +91,32 @@ class Flights:
     def broken(self, flight: Flight, error: BaseException) -> None:
         """End an attempt for which Ray has an error; a worker that ended itself may have said why."""
         if flight.doom is not None:
-            self.finish(flight, flight.doom)
+            self.finish(flight, *flight.doom)
         elif judgement.is_lost(error):
             flight.lost = error
             self._loop.call_later(_SETTLE, self._judge, flight, error)
         else:
             self._judge(flight, error)
 
-    def finish(self, flight: Flight, completion: Completion) -> None:
-        """Complete an attempt; every later end of it is refused."""
+    def finish(self, flight: Flight, completion: Completion, before: Before | None = None) -> None:
+        """Complete an attempt; every later end of it is refused.
+
+        Args:
+            flight: The attempt.
+            completion: Its end.
+            before: What its worker had let out before; None: the end is not its worker's.
+        """
         if self.under_way.pop(completion.attempt_id, None) is None:
             return
+        if flight.received is not None:
+            if before is not None:
+                logs, dropped = flight.received.fresh(before, completion.logs, completion.logs_dropped)
+                completion = replace(completion, logs=logs, logs_dropped=dropped)
+            completion = absorb(completion, self.notices)
         self._ends.landed(flight, completion)
         if not self._round:
             self._loop.call_soon(self.flush)
-        self._round.append(absorb(completion, self.notices) if flight.heard else completion)
+        self._round.append(completion)
 
     def flush(self) -> None:
         """Give out what has ended since the last time."""
@@ -129,28 +143,32 @@ class Flights:
 
     # ------------------------------------------------------------ what workers tell
 
-    def noticed(self, notice: Notice) -> None:
-        """Take a notice."""
+    def noticed(self, notice: Notice, before: Before) -> None:
+        """Take a notice; one that was not acknowledged in time comes again, with more."""
         flight = self.under_way.get(notice.attempt_id)
         if flight is None:
             return
-        flight.heard += 1
-        if notice.started_at is not None:
+        received = flight.received = flight.received or Received()
+        logs, dropped = received.fresh(before, notice.logs, notice.logs_dropped)
+        received.notices = max(received.notices, before.notices + 1)
+        first = notice.started_at is not None and flight.started_at is None
+        if notice.started_at is not None and first:
             self._started(flight, notice.started_at)
-        self.notices.put([notice])
-        if flight.end is not None and flight.heard >= flight.end[1]:
-            self.finish(flight, flight.end[0])
+        started = notice.started_at if first else None
+        self.notices.put([replace(notice, started_at=started, logs=logs, logs_dropped=dropped)])
+        if flight.end is not None and received.notices >= flight.end[1].notices:
+            self.finish(flight, *flight.end)
 
-    def doomed(self, completion: Completion) -> None:
+    def doomed(self, completion: Completion, before: Before) -> None:
         """Keep what a worker said before it ended itself; it counts once the worker is gone."""
         flight = self.under_way.get(completion.attempt_id)
         if flight is None:
             return
-        flight.doom = completion
+        flight.doom = (completion, before)
         if flight.lost is not None:
-            self.finish(flight, completion)
+            self.finish(flight, completion, before)
         else:
-            self._loop.call_later(_SETTLE + SLACK, self.finish, flight, completion)
+            self._loop.call_later(_SETTLE + SLACK, self.finish, flight, completion, before)
 
     def _started(self, flight: Flight, at: datetime) -> None:
         flight.started, flight.started_at = time.monotonic(), at

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from shoal.executors.before import Before
 from shoal.executors.ray.library import load_ray, near_node
 from shoal.executors.ray.mailbox import Mailbox
 from shoal.executors.wire import unpack_completion, unpack_notice
@@ -30,8 +31,8 @@ class Listener:
     Args:
         name: Of the actor.
         namespace: Ray namespace of the actor.
-        notice: Takes a notice.
-        doom: Takes the completion that a worker announced before it ended itself.
+        notice: Takes a notice, and what went before it.
+        doom: Takes the completion that a worker announced before it ended itself, and what went before it.
         early: Takes what a worker gave back of a batch, packed.
     """
 
@@ -40,8 +41,8 @@ class Listener:
         *,
         name: str,
         namespace: str,
-        notice: Callable[[Notice], None],
-        doom: Callable[[Completion], None],
+        notice: Callable[[Notice, Before], None],
+        doom: Callable[[Completion, Before], None],
         early: Callable[[bytes], None],
     ) -> None:
         self._name: Final = name
@@ -112,9 +113,9 @@ class Listener:
                 now = time.monotonic()
                 self._send_flags({a: max(0.0, end - now) for a, end in self._flags.items()})
             for data in notices:
-                self._notice(unpack_notice(data))
+                self._notice(*unpack_notice(data))
             for data in dooms:
-                self._doom(unpack_completion(data)[0])
+                self._doom(*unpack_completion(data))
             for data in early:
                 self._early(data)
 

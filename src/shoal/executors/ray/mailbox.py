@@ -160,19 +160,19 @@ class Post:
 
     def _report(self, attempt: Attempt) -> None:
         self._give_back()
-        notice = attempt.notice()
-        if notice is None and time.monotonic() < self._beat_at:
+        told = attempt.notice()
+        if told is None and time.monotonic() < self._beat_at:
             return
         self._beat_at = time.monotonic() + HEARTBEAT
         attempt_id: AttemptId = attempt.call.attempt_id
         try:
-            ref = self._mailbox().report.remote(attempt_id, None if notice is None else pack_notice(notice))
+            ref = self._mailbox().report.remote(attempt_id, None if told is None else pack_notice(*told))
             grace = load_ray().get(ref, timeout=_PATIENCE)
         except Exception:  # noqa: BLE001 - Ray raises what it likes; what an attempt does must not depend on the mailbox
             self._handle = None
             self._next_at = time.monotonic() + _PATIENCE
-            if notice is not None:
-                attempt.take_back(notice)
+            if told is not None:
+                attempt.take_back(told[0])
             return
         if grace is not None:
             attempt.cancel(grace)

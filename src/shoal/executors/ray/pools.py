@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from shoal.executors.before import Before
 from shoal.executors.ray.arrivals import Arrivals
 from shoal.executors.ray.board import Board
 from shoal.executors.ray.capacity import Capacity
@@ -67,14 +68,14 @@ class Hooks:
     """What the executor does with what comes back.
 
     Attributes:
-        done: Takes the completion of an attempt, and how many notices go before it.
+        done: Takes the completion of an attempt, and what went before it.
         lost: Takes an attempt that ran in a worker that was lost, and Ray's error.
         stopped: Takes a canceled attempt that never began.
         alone: Takes an attempt that is to be carried by a Ray task.
         tasks_want: Returns the CPUs that Ray tasks under way take, and whether one of them has waited for long.
     """
 
-    done: Callable[[Completion, int], None]
+    done: Callable[[Completion, Before], None]
     lost: Callable[[Flight, BaseException], None]
     stopped: Callable[[Flight], None]
     alone: Callable[[Flight], None]
@@ -218,8 +219,8 @@ class Pools:
             self._retire(worker)
 
     def _completed(self, reply: Reply) -> None:
-        for completion, told in reply.completions:
-            self._hooks.done(completion, told)
+        for completion, before in reply.completions:
+            self._hooks.done(completion, before)
 
     def landed(self, flight: Flight, completion: Completion) -> None:
         """Note the end of an attempt that a worker carried."""

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
+from shoal.executors.before import Before
 from shoal.executors.ray.arrivals import Arrivals
 from shoal.executors.ray.flight import Flight
 from shoal.executors.ray.library import load_ray
@@ -32,10 +33,10 @@ class TaskCarrier:
         tasks: Tasks,
         arrivals: Arrivals,
         *,
-        done: Callable[[Completion, int], None],
+        done: Callable[[Completion, Before], None],
         broken: Callable[[Flight, BaseException], None],
     ) -> None:
-        """Hand completions, each with the number of notices before it, to `done`; Ray's errors to `broken`."""
+        """Hand completions, each with what went before it, to `done`; Ray's errors to `broken`."""
         self._tasks: Final = tasks
         self._arrivals: Final = arrivals
         self._done: Final = done

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shoal.executors.attempt import stopped, unstarted
+from shoal.executors.before import Before
 from shoal.executors.ray.worker import options_of, worker_of
 from shoal.executors.watch import held
 from shoal.executors.wire import Reply, pack_reply
@@ -37,7 +38,7 @@ class _Batch:
     until: float
     begun: int = 0
     open: bool = True
-    done: list[tuple[Completion, int]] = field(default_factory=list["tuple[Completion, int]"])
+    done: list[tuple[Completion, Before]] = field(default_factory=list["tuple[Completion, Before]"])
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next(self) -> AttemptCall | ToolLock | None:
@@ -92,7 +93,7 @@ class WarmWorker:
             if isinstance(job, ToolLock):
                 options.append((batch.begun - 1, options_of(worker.kit, job)))
             elif job.attempt_id in flagged or worker.place.is_flagged(job.attempt_id):
-                batch.done.append((unstarted(job, stopped(job)), 0))
+                batch.done.append((unstarted(job, stopped(job)), Before()))
             else:
                 batch.done.append(worker.carry(job))
                 self._carried += 1

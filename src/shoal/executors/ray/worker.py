@@ -17,6 +17,7 @@ from typing import Final
 
 from shoal.executors import process_tree
 from shoal.executors.attempt import Attempt
+from shoal.executors.before import Before
 from shoal.executors.capture import Capture, Records
 from shoal.executors.process.child import CHILD_SLACK, carry_in_child
 from shoal.executors.ray.board import Place
@@ -66,8 +67,7 @@ class Kit:
 
 def carry(kit: bytes, call: bytes) -> bytes:
     """Carry out a pickled call and return its packed completion."""
-    completion, told = worker_of(kit).carry(pickle.loads(call))  # noqa: S301 - a worker; its executor made it
-    return pack_completion(completion, told=told)
+    return pack_completion(*worker_of(kit).carry(pickle.loads(call)))  # noqa: S301 - a worker; its executor made it
 
 
 def read_options(kit: bytes, tool: bytes) -> str:
@@ -106,8 +106,8 @@ class Worker:
         signal.signal(signal.SIGINT, self._interrupted)
         self._before: Final = Surroundings()
 
-    def carry(self, call: AttemptCall) -> tuple[Completion, int]:
-        """Carry out a call; return its completion and how many notices went before it."""
+    def carry(self, call: AttemptCall) -> tuple[Completion, Before]:
+        """Carry out a call; return its completion and what went before it."""
         attempt = self._current = Attempt(call)
         self.place.take(call.attempt_id)
         self._records.active = True
@@ -126,10 +126,10 @@ class Worker:
             self._before.restore()
             self._watch.end()
             self._records.active = False
-        completion = attempt.completion(outcome, node=self.node)
+        ended = attempt.completion(outcome, node=self.node)
         self._current = None
         self.place.leave()
-        return completion, attempt.told
+        return ended
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         attempt = self._current
@@ -141,5 +141,5 @@ class Worker:
     def _condemn(self, attempt: Attempt, outcome: Outcome) -> None:
         """End this process for an attempt that has to end, in the watching thread."""
         process_tree.kill(process_tree.descendants(os.getpid()))
-        self.post.condemn(pack_completion(attempt.completion(outcome, node=self.node), told=attempt.told))
+        self.post.condemn(pack_completion(*attempt.completion(outcome, node=self.node)))
         os.kill(os.getpid(), signal.SIGKILL)
