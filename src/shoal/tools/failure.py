@@ -79,11 +79,19 @@ def _message(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
+    """Return the tool's own traceback; empty where it would only repeat the message of an error of ours."""
     try:
-        report = traceback.TracebackException(type(error), error, _of_the_tool(error.__traceback__), compact=True)
+        own = _of_the_tool(error.__traceback__)
+        if own is None and isinstance(error, ShoalError) and _is_alone(error):
+            return ""
+        report = traceback.TracebackException(type(error), error, own, compact=True)
         return "".join(report.format())
     except BaseException:  # noqa: BLE001 - formatting runs the author's __str__ and __repr__, perhaps at the recursion limit
         return f"Traceback of {type(error).__name__} could not be formatted\n"
+
+
+def _is_alone(error: BaseException) -> bool:
+    return error.__cause__ is None and (error.__context__ is None or error.__suppress_context__)
 
 
 def _of_the_tool(tb: TracebackType | None) -> TracebackType | None:
