@@ -154,3 +154,10 @@ def test_nothing_is_left_behind(run):
     fds = len(list(Path("/proc/self/fd").iterdir()))
     run("boom")
     assert len(list(Path("/proc/self/fd").iterdir())) == fds
+
+
+def test_what_is_no_json_names_output_type_and_what_to_do(run):
+    message = run("pair")[0].error.message
+    assert "output result is of type tuple" in message
+    assert "return a list" in message
+    assert "isolation: task" in message

@@ -368,3 +368,10 @@ print(invoke.outputs(invoke("old_tool:f", {{"model": {{"a": 1}}, "n": "2"}})))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "{'result': [1, '2']}\n"
+
+
+def test_an_output_that_cannot_be_recorded_is_named(invoke, module):
+    name = module("import threading\ndef f(): return {'fine': 1, 'lock': threading.Lock()}")
+    error = invoke(f"{name}:f").error
+    assert "output 'lock' cannot be recorded: a value of type _thread.lock" in error.message
+    assert "plain data" in error.hint

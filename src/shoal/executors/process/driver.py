@@ -246,7 +246,10 @@ def check_json(value: Any, where: str) -> None:
         for key, item in value.items():
             check_json(item, f"{where}.{key}")
         return
-    message = "the output {} is of type {}, which is not JSON; with isolation: process nothing else can be returned"
+    message = (
+        "the output {} is of type {}, and a step with isolation: process returns JSON only; "
+        "let the tool return a list, a dict or text instead, or use isolation: task"
+    )
     raise RefusedError(message.format(where, type(value).__name__))
 
 
