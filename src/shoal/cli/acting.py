@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from shoal.cli.running import JsonOption, RunArgument
 from shoal.cli.spans import bytes_text, parse_age
 from shoal.cli.terminal import asks, emit, emit_json, note
 from shoal.errors import InvalidInputError
+from shoal.language.json_text import RepeatedKeyError, parse_json
 from shoal.model.values import Json
 
 
@@ -65,13 +65,11 @@ def _payload(text: str | None) -> Json:
     if text is None:
         return None
     try:
-        return json.loads(text, parse_constant=_no_constant)
-    except ValueError as error:
+        return parse_json(text)
+    except RepeatedKeyError as error:
+        raise InvalidInputError(f"-d: {error}", hint="keep one of the two") from error
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"-d is no JSON: {error}", hint="put strings in double quotes: -d '\"yes\"'") from error
-
-
-def _no_constant(name: str) -> Json:
-    raise ValueError(f"{name} is not JSON")
 
 
 def delete(

@@ -31,11 +31,11 @@ def test_signal_carries_json(world, shoal, data, payload):
     assert ("signal", (RUN, "approved", payload), {}) in world.calls
 
 
-@pytest.mark.parametrize("data", ["yes", "{", "NaN", "[Infinity]", ""])
+@pytest.mark.parametrize("data", ["yes", "{", "NaN", "[Infinity]", "", '{"a": 1, "a": 2}', "[" * 100_000])
 def test_what_is_no_json_is_refused_before_anything_is_opened(world, shoal, data):
     status, _, err = shoal("signal", RUN, "approved", "-d", data)
     assert status == 2
-    assert "JSON" in err
+    assert "-d" in err
     assert world.calls == []
 
 
