@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from shoal.engine.references import steps_with_tools
-from shoal.errors import MissingSecretError, ToolResolutionError
+from shoal.errors import IndexUnavailableError, MissingSecretError, ToolResolutionError
 from shoal.model.policies import Isolation, RunPolicy
 from shoal.model.run import RunSpec
 from shoal.model.tools import ToolLock, ToolRequest
@@ -113,7 +113,7 @@ async def pin_tools(
     Raises:
         ToolResolutionError: Some cannot be had.
         MissingSecretError: Some secret is not there.
-        IndexUnavailableError: No index could be reached.
+        IndexUnavailableError: No index could be reached for some, and all others can be had.
     """
     requests = requests_of(spec.workflow)
     check_run(spec, secrets, host_tools)
@@ -121,7 +121,7 @@ async def pin_tools(
         return ()
     try:
         locks = await resolver.resolve(requests)
-    except ToolResolutionError as error:
+    except (ToolResolutionError, IndexUnavailableError) as error:
         raise dataclasses.replace(error, message=_with_steps(spec.workflow, error.message)) from error
     return tuple(locks[request] for request in requests)
 

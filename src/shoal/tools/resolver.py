@@ -16,7 +16,7 @@ from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from shoal.errors import InfrastructureError, ShoalError, ToolChangedError, ToolResolutionError
+from shoal.errors import IndexUnavailableError, InfrastructureError, ShoalError, ToolChangedError, ToolResolutionError
 from shoal.model.ids import Digest
 from shoal.model.tools import EnvironmentLock, ToolLock, ToolRequest
 from shoal.ports import BlobStore, EnvironmentProvider
@@ -34,24 +34,30 @@ class Resolver:
         self._blobs = blobs
 
     async def resolve(self, requests: Sequence[ToolRequest]) -> Mapping[ToolRequest, ToolLock]:
-        """Pin several requests, side by side; those of one folder share one blob of modules."""
+        """Pin several requests, side by side; those of one folder share one blob of modules.
+
+        A tool that is not to be had fails them all, whatever could not be reached for the others: waiting mends nothing.
+        """
         unique = list(dict.fromkeys(requests))
         modules = _Folders(self._blobs)
         found = await asyncio.gather(*(self._resolve(r, modules) for r in unique), return_exceptions=True)
         locks: dict[ToolRequest, ToolLock] = {}
         problems: list[str] = []
+        unreachable: list[str] = []
         for request, result in zip(unique, found, strict=True):
             match result:
                 case ToolLock():
                     locks[request] = result
-                case InfrastructureError():
-                    raise result
-                case ShoalError():
+                case IndexUnavailableError():
+                    unreachable.append(f"{request.reference.text}: {result}")
+                case ShoalError() if not isinstance(result, InfrastructureError):
                     problems.append(f"{request.reference.text}: {result}")
                 case _:
                     raise result
         if problems:
-            raise ToolResolutionError("\n".join(problems))
+            raise ToolResolutionError("\n".join(problems + unreachable))
+        if unreachable:
+            raise IndexUnavailableError("\n".join(unreachable))
         return locks
 
     async def check(self, lock: ToolLock, *, accept_change: bool) -> ToolLock:

@@ -151,8 +151,18 @@ def test_all_problems_are_told_at_once(resolve, locking):
 
 def test_an_unreachable_index_is_not_a_missing_tool(resolve, locking):
     locking.unreachable = True
-    with pytest.raises(IndexUnavailableError):
-        resolve(distribution("zz-tool"), request("no_such:f"))
+    with pytest.raises(IndexUnavailableError) as caught:
+        resolve(distribution("zz-tool"), request("math:sqrt"), distribution("zz-other"))
+    assert caught.value.message.splitlines() == ["zz-tool: no network", "zz-other: no network"]
+
+
+def test_an_unreachable_index_does_not_hide_what_cannot_be_had(resolve, locking):
+    locking.unreachable = True
+    with pytest.raises(ToolResolutionError) as caught:
+        resolve(distribution("zz-tool"), request("no_such:f"), request("shel", "builtin"))
+    lines = caught.value.message.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["no_such:f", "shel", "zz-tool"]
+    assert lines[2] == "zz-tool: no network"
 
 
 def test_equal_requests_are_resolved_once(resolve, locking):
