@@ -12,6 +12,7 @@ from shoal.model.run import RunSpec
 from shoal.model.tools import ToolLock, ToolRequest
 from shoal.model.values import Arguments, SecretName, SecretText
 from shoal.model.workflow import CallTool, Expression, ListOf, MapOf, Reference, Step, Template, Text, Workflow
+from shoal.modules import is_of_the_host
 from shoal.ports import SecretProvider, ToolResolver
 
 
@@ -30,16 +31,28 @@ def requests_of(workflow: Workflow) -> list[ToolRequest]:
 
 
 def check_policy(requests: Iterable[ToolRequest], policy: RunPolicy, host_tools: frozenset[str]) -> None:
-    """Refuse built-ins that reach the host where the policy does not allow them.
+    """Refuse what reaches the host where the policy does not allow it.
+
+    That is some built-ins, and functions of the base environment that are no installed tool: `subprocess:run` is `shell` by
+    another name.
 
     Raises:
-        ToolResolutionError: One is refused.
+        ToolResolutionError: Some are refused; the message has a line for each.
     """
     if policy.host_tools:
         return
-    refused = sorted({r.reference.name for r in requests if r.reference.kind == "builtin" and r.reference.name in host_tools})
+    refused: list[str] = []
+    for request in requests:
+        reference = request.reference
+        if reference.kind == "builtin" and reference.name in host_tools:
+            refused.append(f"{reference.text}: the policy of this run does not allow built-ins that reach the host")
+        elif reference.kind == "function" and is_of_the_host(reference.name, request.base_dir):
+            refused.append(
+                f"{reference.text}: the policy of this run does not allow functions of the standard library or of the base "
+                "environment that are not installed as tools (entry-point group tool.entrypoint)"
+            )
     if refused:
-        raise ToolResolutionError(f"the policy of this run does not allow the built-in {', '.join(refused)}")
+        raise ToolResolutionError("\n".join(refused))
 
 
 def secrets_of(workflow: Workflow) -> set[str]:
@@ -101,7 +114,10 @@ def check_run(spec: RunSpec, secrets: SecretProvider, host_tools: frozenset[str]
         ToolResolutionError: Its policy refuses a tool.
         MissingSecretError: Some secret is not there.
     """
-    check_policy(requests_of(spec.workflow), spec.policy, host_tools)
+    try:
+        check_policy(requests_of(spec.workflow), spec.policy, host_tools)
+    except ToolResolutionError as error:
+        raise dataclasses.replace(error, message=_with_steps(spec.workflow, error.message)) from error
     read_secrets(secrets_of(spec.workflow), spec.policy, secrets)
 
 

@@ -1,6 +1,6 @@
-"""What the base environment holds: distributions, their RECORD hashes, and modules, looked up without importing any.
+"""What the base environment holds: distributions, their RECORD hashes, and what a module's source shows of it.
 
-Owns every look at `importlib.metadata` and at the finders of this process on behalf of the resolver.
+Owns every look at `importlib.metadata` on behalf of the resolver; imports nothing of what it looks at.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
-import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 from packaging.utils import canonicalize_name
 
@@ -62,37 +60,6 @@ def distribution_of_module(module: str) -> importlib.metadata.Distribution | Non
 def _distributions_by_top_level() -> dict[str, tuple[str, ...]]:
     found = importlib.metadata.packages_distributions()
     return {top: tuple(sorted({canonicalize_name(n) for n in names})) for top, names in found.items()}
-
-
-def find_module(name: str, path: Sequence[str] | None = None) -> ModuleSpec | None:
-    """Return the spec of a module without importing it or any package above it; None if there is none.
-
-    Args:
-        name: Dotted name.
-        path: Folders to look in; None: this process's finders and `sys.path`.
-    """
-    where = path
-    finders: list[Any] = list(sys.meta_path) if path is None else [PathFinder]
-    spec: ModuleSpec | None = None
-    parts = name.split(".")
-    for depth in range(1, len(parts) + 1):
-        spec = _find_spec(finders, ".".join(parts[:depth]), where)
-        if spec is None:
-            return None
-        if depth < len(parts):
-            if spec.submodule_search_locations is None:
-                return None
-            where = list(spec.submodule_search_locations)
-    return spec if spec is not None and spec.origin is not None else None  # a folder without __init__.py has no functions
-
-
-def _find_spec(finders: Sequence[Any], name: str, where: Sequence[str] | None) -> ModuleSpec | None:
-    for finder in finders:
-        find = getattr(finder, "find_spec", None)
-        spec = cast("ModuleSpec | None", find(name, where, None)) if find is not None else None
-        if spec is not None:
-            return spec
-    return None
 
 
 def lacks(spec: ModuleSpec, attribute: str) -> bool:

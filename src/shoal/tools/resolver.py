@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import importlib.metadata
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -19,8 +18,9 @@ from packaging.version import InvalidVersion, Version
 from shoal.errors import IndexUnavailableError, InfrastructureError, ShoalError, ToolChangedError, ToolResolutionError
 from shoal.model.ids import Digest
 from shoal.model.tools import EnvironmentLock, ToolLock, ToolRequest
+from shoal.modules import find_module, is_standard
 from shoal.ports import BlobStore, EnvironmentProvider
-from shoal.tools.base_environment import distribution_of_module, find_distribution, find_module, lacks, record_hash
+from shoal.tools.base_environment import distribution_of_module, find_distribution, lacks, record_hash
 from shoal.tools.builtins import BUILTINS
 from shoal.tools.loader import entry_point_of
 from shoal.tools.module_archive import archive
@@ -183,7 +183,7 @@ def _locate(request: ToolRequest) -> _Located:
         ToolResolutionError: There is no such module, or its source shows that it has no such function.
     """
     module, _, path = request.reference.name.partition(":")
-    standard = module.partition(".")[0] in sys.stdlib_module_names
+    standard = is_standard(module)
     if not standard and request.base_dir is not None:
         beside = find_module(module, [request.base_dir])
         if beside is not None:
