@@ -9,11 +9,14 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
-from importlib.machinery import ModuleSpec
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Final
 
 from packaging.utils import canonicalize_name
+
+from shoal.modules import is_standard
 
 _VARIES: Final = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"})
 """Files of a `.dist-info` that tell of the installer and not of what was installed."""
@@ -63,13 +66,19 @@ def _distributions_by_top_level() -> dict[str, tuple[str, ...]]:
 
 
 def lacks(spec: ModuleSpec, attribute: str) -> bool:
-    """Return whether a module's source shows that it has no such attribute; False where that cannot be told.
+    """Return whether a module is seen to have no such attribute; False where that cannot be told.
 
-    Nothing is imported: the source is parsed. A module with `import *` or a `__getattr__` of its own may have anything.
+    Nothing is imported. A source is parsed; one with `import *` or a `__getattr__` of its own may have anything, and a package
+    has its submodules once somebody has imported them. A module of the standard library without a source (compiled, or frozen
+    into the interpreter) is looked at if this process has loaded it anyway.
     """
+    inside = spec.submodule_search_locations
+    if inside is not None and PathFinder.find_spec(f"{spec.name}.{attribute}", inside) is not None:
+        return False
     source = Path(spec.origin or "")
     if source.suffix != ".py" or not source.is_file():
-        return False
+        there = vars(sys.modules[spec.name]) if is_standard(spec.name) and spec.name in sys.modules else {"__getattr__": None}
+        return not {attribute, "__getattr__"} & there.keys()
     try:
         tree = ast.parse(source.read_bytes())
     except (SyntaxError, ValueError, OSError):

@@ -208,6 +208,25 @@ def test_a_missing_function_is_found_out_from_the_source(resolve, base, code):
         resolve(request("zz_tool:f"))
 
 
+@pytest.mark.parametrize("target", ["math:nosuch", "os:nosuch", "json:nosuch", "sys:nosuch", "zipfile:nosuch"])
+def test_a_function_that_the_standard_library_has_not_is_found_out(resolve, target):
+    with pytest.raises(ToolResolutionError, match="has no function 'nosuch'"):
+        resolve(request(target))
+
+
+@pytest.mark.parametrize(
+    "target", ["importlib:util.find_spec", "xml:dom.minidom.parse", "math:sqrt", "os:path.join", "curses:x"]
+)
+def test_a_function_that_the_standard_library_may_have_is_left_to_the_worker(resolve, target):
+    assert resolve(request(target)).target == target
+
+
+def test_a_compiled_module_that_is_not_loaded_is_not_loaded_to_find_out(resolve, monkeypatch):
+    monkeypatch.delitem(sys.modules, "math")
+    assert resolve(request("math:nosuch")).target == "math:nosuch"
+    assert "math" not in sys.modules
+
+
 @pytest.mark.parametrize(
     "code",
     [
