@@ -18,6 +18,7 @@ import shoal
 from shoal.errors import NonRetryableError, OutOfMemoryError, ShoalError, StepFailedError
 from shoal.model.attempts import AttemptCall, Failed
 from shoal.model.masking import mask
+from shoal.tools.module_path import with_own_names
 
 MESSAGE_LIMIT: Final = 16 * 1024
 TRACEBACK_LIMIT: Final = 64 * 1024
@@ -85,7 +86,7 @@ def _traceback(error: BaseException) -> str:
         if own is None and isinstance(error, ShoalError) and _is_alone(error):
             return ""
         report = traceback.TracebackException(type(error), error, own, compact=True)
-        return "".join(report.format())
+        return with_own_names("".join(report.format()))
     except BaseException:  # noqa: BLE001 - formatting runs the author's __str__ and __repr__, perhaps at the recursion limit
         return f"Traceback of {type(error).__name__} could not be formatted\n"
 

@@ -132,6 +132,7 @@ def test_failures(run, name, error, words, retryable):
     if name == "boom":
         assert outcome.error.exception == "LookupError"
         assert "driver.py" not in outcome.error.traceback
+        assert 'File "tools_here.py", line' in outcome.error.traceback
         assert "Exception" in outcome.exception_names
 
 

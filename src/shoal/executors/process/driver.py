@@ -98,7 +98,7 @@ def main(control: int, report: int) -> None:
         else:
             send({"outputs": carry(request, canceled, send)})
     except BaseException as error:  # noqa: BLE001 - whatever a tool raises is its outcome
-        send({"error": described(error)})
+        send({"error": described(error, request.get("modules"))})
 
 
 def die_with_parent() -> None:
@@ -253,8 +253,8 @@ def check_json(value: Any, where: str) -> None:
     raise RefusedError(message.format(where, type(value).__name__))
 
 
-def described(error: BaseException) -> Any:
-    """Return what is told of an exception: strings, without frames of this file."""
+def described(error: BaseException, modules: Any) -> Any:
+    """Return what is told of an exception: strings, without frames of this file and without the name of the zip of modules."""
     names: list[str] = []
     for kind in type(error).__mro__[:-1]:
         names.append(kind.__name__)
@@ -272,7 +272,8 @@ def described(error: BaseException) -> Any:
     lines = traceback.format_exception(type(error), error, frames)
     name = names[1] if len(names) > 1 and names[1].endswith("." + names[0]) else names[0]
     retryable = not any(n in FINAL for n in names)
-    return {"message": message, "exception": name, "traceback": "".join(lines), "names": names, "retryable": retryable}
+    text = "".join(lines).replace('File "{}{}'.format(modules, os.sep), 'File "') if modules else "".join(lines)
+    return {"message": message, "exception": name, "traceback": text, "names": names, "retryable": retryable}
 
 
 if __name__ == "__main__":
