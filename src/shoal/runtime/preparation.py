@@ -94,9 +94,10 @@ def read_secrets(names: Iterable[str], policy: RunPolicy, provider: SecretProvid
         else:
             found[name] = value
     if missing:
+        variable = f"SHOAL_SECRET_{missing[0].upper().replace('-', '_')}"
         raise MissingSecretError(
             f"no secret {', '.join(repr(n) for n in missing)} is provided to this run",
-            hint=f"set SHOAL_SECRET_{missing[0]} or write it to the file of secrets",
+            hint=f"set {variable} or write it to the file that SHOAL_SECRETS_FILE names",
         )
     return found
 

@@ -7,12 +7,12 @@ import importlib.metadata
 
 import pytest
 
-from shoal.errors import IndexUnavailableError, ShoalError, ToolResolutionError
+from shoal.errors import IndexUnavailableError, MissingSecretError, ShoalError, ToolResolutionError
 from shoal.language.loading import load_text
 from shoal.model.policies import RunPolicy
 from shoal.model.run import RunSpec
 from shoal.model.values import Arguments
-from shoal.runtime.preparation import check_policy, check_run, pin_tools
+from shoal.runtime.preparation import check_policy, check_run, pin_tools, read_secrets
 from toolkit import request
 
 FLOW = """
@@ -90,3 +90,12 @@ def test_every_refused_step_is_named():
         "step one: os:system",
         "step two: shell",
     ]
+
+
+def test_a_missing_secret_says_which_variable_gives_it():
+    class Provider:
+        def get(self, name):
+            return None
+
+    with pytest.raises(MissingSecretError, match=r"no secret 'api-key', 'b'.*set SHOAL_SECRET_API_KEY or"):
+        read_secrets(["b", "api-key"], RunPolicy(), Provider())
