@@ -77,6 +77,14 @@ class Platform:
 
         return LocalSecrets(environment(), self.settings.secrets_file)
 
+    def check_secrets(self) -> None:
+        """Refuse a file of secrets that cannot be used, before anything is recorded or started that might want one.
+
+        Raises:
+            InvalidInputError: It is not there, others can read it, or it is not what it should be.
+        """
+        self.secrets.names()
+
     @functools.cached_property
     def _base_fingerprint(self) -> str:
         from shoal.environments.base import fingerprint
@@ -132,11 +140,13 @@ class Platform:
         """Return a new orchestrator; the caller starts and closes it.
 
         Raises:
+            InvalidInputError: The file of secrets cannot be used.
             RayUnavailableError: Ray cannot be started or reached.
         """
         from shoal.tools.builtins import HOST_TOOLS
         from shoal.tools.resolver import Resolver
 
+        self.check_secrets()
         executor, runner = self._executor(kind)
         environments = self.environments(runner)
         adapters = Adapters(

@@ -87,7 +87,7 @@ def load_settings(**overrides: object) -> Settings:
         blobs=found.blobs or str(home / "blobs"),
         ray_address=found.ray_address,
         ray_cpus=found.ray_cpus,
-        secrets_file=found.secrets_file,
+        secrets_file=found.secrets_file.expanduser().absolute() if found.secrets_file is not None else None,
         idle_minutes=found.idle_minutes,
         retain=found.retain,
         log_level=found.log_level,

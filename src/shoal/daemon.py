@@ -23,6 +23,7 @@ from shoal.daemon_file import DaemonInfo, announce, hold, is_held, read_daemon
 from shoal.errors import ConflictError, InvalidInputError, RayUnavailableError, ShoalError
 from shoal.language.durations import parse_duration
 from shoal.runtime.orchestrator import Orchestrator
+from shoal.secrets import LocalSecrets
 
 START_TIMEOUT: Final = 90.0
 """Seconds within which a daemon must be ready; Ray alone takes 7 to 13."""
@@ -58,6 +59,7 @@ def up(settings: Settings) -> DaemonInfo:
 
 
 def _spawn(settings: Settings) -> None:
+    """Start the daemon's process; a file of secrets that it could not use is refused here."""
     settings.home.mkdir(parents=True, exist_ok=True)
     variables = {
         **environment(),
@@ -65,6 +67,9 @@ def _spawn(settings: Settings) -> None:
         "SHOAL_STORE": settings.store,
         "SHOAL_BLOBS": settings.blobs,
     }
+    if settings.secrets_file is not None:
+        variables["SHOAL_SECRETS_FILE"] = str(settings.secrets_file)  # it may be relative to where this process stands
+    LocalSecrets(variables, settings.secrets_file).names()
     handle = os.open(settings.home / "daemon.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         subprocess.Popen(

@@ -413,8 +413,8 @@ class ToolResolver(Protocol):
         """Pin several requests; all are tried before any error is raised.
 
         Raises:
-            ToolResolutionError: Some cannot be had; the message has a line for each.
-            IndexUnavailableError: No index could be reached.
+            ToolResolutionError: Some cannot be had; the message has a line for each, and for each that could not be reached.
+            IndexUnavailableError: No index could be reached for some, and all others can be had; a line for each.
         """
         ...
 

@@ -32,7 +32,7 @@ class LocalSecrets:
 
     Args:
         variables: The process's environment variables.
-        file: A file of lines `NAME=VALUE`, mode 0600; None or a file that does not exist: no secrets in it.
+        file: A file of lines `NAME=VALUE`, mode 0600; None: there is none.
     """
 
     def __init__(self, variables: Mapping[str, str], file: Path | None = None) -> None:
@@ -48,22 +48,27 @@ class LocalSecrets:
         """Return a secret; None if there is none.
 
         Raises:
-            InvalidInputError: The file can be read by others, or a line of it is not `NAME=VALUE`.
+            InvalidInputError: The file is not there, others can read it, or a line of it is not `NAME=VALUE`.
         """
         key = _key(name)
         found = self._variables.get(key)
         return found if found is not None else self._in_file().get(key)
 
     def names(self) -> Sequence[str]:
-        """Return the names there are, in lower case and with `_`."""
+        """Return the names there are, in lower case and with `_`; the file is read, and refused as `get` refuses it."""
         return sorted({*self._variables, *self._in_file()})
 
     def _in_file(self) -> dict[str, str]:
         if self._file is None:
             return {}
         try:
-            with self._file.open(encoding="utf-8") as file:
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            with open(self._file, encoding="utf-8", opener=_without_waiting) as file:
+                mode = os.fstat(file.fileno()).st_mode
+                if not stat.S_ISREG(mode):
+                    raise InvalidInputError(
+                        f"the file of secrets {self._file} is no regular file", hint="it has lines NAME=VALUE"
+                    )
+                mode = stat.S_IMODE(mode)
                 if mode & 0o077:
                     raise InvalidInputError(
                         f"{self._file} holds secrets, and its mode {mode:04o} lets others at them",
@@ -71,9 +76,23 @@ class LocalSecrets:
                     )
                 return dict(_parsed(file.read(), self._file))
         except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInputError(f"the secrets in {self._file} cannot be read: {error}") from None
+            raise InvalidInputError(
+                f"there is no file of secrets {self._file}",
+                hint="SHOAL_SECRETS_FILE names it: make it, with mode 0600, or unset the variable",
+            ) from None
+        except UnicodeDecodeError as error:
+            raise InvalidInputError(
+                f"the file of secrets {self._file} is not UTF-8 text (at byte {error.start})", hint="it has lines NAME=VALUE"
+            ) from None
+        except OSError as error:
+            raise InvalidInputError(
+                f"the file of secrets {self._file} cannot be read: {error.strerror}",
+                hint="SHOAL_SECRETS_FILE names a file of this user, mode 0600",
+            ) from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait for its writer for ever
 
 
 def _key(name: str) -> str:
@@ -90,7 +109,9 @@ def _parsed(text: str, file: Path) -> list[tuple[str, str]]:
         name, equals, value = stripped.partition("=")
         name = name.removeprefix("export ").strip()
         if not equals or not _NAME.fullmatch(name):
-            raise InvalidInputError(f"{file}:{number}: not a line NAME=VALUE")
+            raise InvalidInputError(
+                f"{file}:{number}: not a line NAME=VALUE", hint="a name has letters, digits, '_' and '-'; # begins a comment"
+            )
         value = value.strip()
         if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":  # noqa: PLR2004 - a pair of quotes
             value = value[1:-1]

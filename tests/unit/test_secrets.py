@@ -1,5 +1,7 @@
 """Where secrets come from, who may read them, and that they are masked."""
 
+import os
+
 import pytest
 
 from shoal.errors import InvalidInputError
@@ -45,8 +47,21 @@ def test_a_bad_line_is_named_without_its_content(file):
     assert "hunter2" not in str(caught.value)
 
 
-def test_no_file_is_no_secret(tmp_path):
-    assert LocalSecrets({}, tmp_path / "none").get("x") is None
+def test_a_named_file_that_is_not_there_or_is_no_file_is_an_error(tmp_path):
+    assert LocalSecrets({}, None).get("x") is None
+    with pytest.raises(InvalidInputError, match=r"there is no file of secrets .*none.*SHOAL_SECRETS_FILE"):
+        LocalSecrets({}, tmp_path / "none").get("x")
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    with pytest.raises(InvalidInputError, match="no regular file"):
+        LocalSecrets({}, tmp_path / "fifo").names()
+    with pytest.raises(InvalidInputError, match=r"cannot be read|no regular file"):
+        LocalSecrets({}, tmp_path).names()
+
+
+def test_a_file_that_is_no_text_is_an_error(file):
+    file.write_bytes(b"a=\xff")
+    with pytest.raises(InvalidInputError, match="not UTF-8 text"):
+        LocalSecrets({}, file).names()
 
 
 def test_a_provider_does_not_show_values(file):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -13,10 +12,11 @@ from shoal.cli.running import JsonOption, RunArgument
 from shoal.cli.spans import bytes_text, parse_age
 from shoal.cli.terminal import asks, emit, emit_json, note
 from shoal.errors import InvalidInputError
+from shoal.language.json_text import RepeatedKeyError, parse_json
 from shoal.model.values import Json
 
 
-def cancel(run_id: RunArgument) -> int:
+def cancel(run_id: RunArgument, as_json: JsonOption = False) -> int:
     """Cancel a run.
 
     Nothing new starts, and what runs is stopped for real. Returns as soon as the cancel is recorded; it survives a
@@ -30,6 +30,9 @@ def cancel(run_id: RunArgument) -> int:
         del interrupts
         async with connect() as client:
             await client.cancel(run_id)
+            view = await client.show(run_id) if as_json else None
+        if view is not None:
+            emit_json({"run_id": run_id, "status": view.run.shown_status})
         note(f"cancel of {run_id} is recorded")
         return 0
 
@@ -40,6 +43,7 @@ def signal(
     run_id: RunArgument,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The signal that a `wait` step waits for.")],
     data: Annotated[str | None, typer.Option("-d", "--data", metavar="JSON", help="What it carries.")] = None,
+    as_json: JsonOption = False,
 ) -> int:
     """Send a signal to a run.
 
@@ -55,6 +59,8 @@ def signal(
         del interrupts
         async with connect() as client:
             await client.signal(run_id, name, payload)
+        if as_json:
+            emit_json({"run_id": run_id, "signal": name})
         note(f"signal {name} to {run_id} is recorded")
         return 0
 
@@ -65,18 +71,17 @@ def _payload(text: str | None) -> Json:
     if text is None:
         return None
     try:
-        return json.loads(text, parse_constant=_no_constant)
-    except ValueError as error:
+        return parse_json(text)
+    except RepeatedKeyError as error:
+        raise InvalidInputError(f"-d: {error}", hint="keep one of the two") from error
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"-d is no JSON: {error}", hint="put strings in double quotes: -d '\"yes\"'") from error
-
-
-def _no_constant(name: str) -> Json:
-    raise ValueError(f"{name} is not JSON")
 
 
 def delete(
     run_id: RunArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Delete a run.
 
@@ -88,12 +93,16 @@ def delete(
     """
     if not yes and asks() and not typer.confirm(f"Delete run {run_id} with its results and logs?", err=True):
         note("nothing was deleted")
+        if as_json:
+            emit_json({"run_id": run_id, "deleted": False})
         return 0
 
     async def work(interrupts: Interrupts) -> int:
         del interrupts
         async with connect() as client:
             await client.delete(run_id)
+        if as_json:
+            emit_json({"run_id": run_id, "deleted": True})
         note(f"run {run_id} is deleted")
         return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, cast
 
 from shoal.errors import InvalidInputError, NotFoundError, Problem
 from shoal.language.inputs import check_inputs, parse_assignment
+from shoal.language.json_text import RepeatedKeyError, parse_json
 from shoal.model.values import Json
 from shoal.model.workflow import Workflow
 
@@ -26,16 +26,19 @@ def read_inputs(workflow: Workflow, assignments: Sequence[str], file: str | None
     """
     inputs: dict[str, Json] = dict(_inputs_of_file(file)) if file else {}
     problems: list[Problem] = []
+    refused: set[str] = set()
     for text in assignments:
         try:
             name, value = parse_assignment(workflow, text)
             inputs[name] = value
         except InvalidInputError as error:
             problems.extend(error.problems)
+            refused.add(text.partition("=")[0].strip())
     try:
         checked = check_inputs(workflow, inputs)
     except InvalidInputError as error:
-        problems.extend(error.problems)
+        given = {f"input {name!r} is missing" for name in refused}  # it is not missing, it is wrong
+        problems.extend(problem for problem in error.problems if problem.message not in given)
         checked = inputs
     if problems:
         raise InvalidInputError("\n".join(str(p) for p in problems), problems=tuple(problems))
@@ -45,8 +48,10 @@ def read_inputs(workflow: Workflow, assignments: Sequence[str], file: str | None
 def _inputs_of_file(name: str) -> Mapping[str, Json]:
     text = _text_of(name)
     try:
-        found: Any = json.loads(text)
-    except ValueError:
+        found: Any = parse_json(text, constants=True)
+    except RepeatedKeyError as error:
+        raise InvalidInputError(f"{name}: {error}", hint="keep one of the two") from error
+    except (ValueError, RecursionError):
         found = _yaml(name, text)
     _check_json(name, found)
     if not isinstance(found, dict):

@@ -64,11 +64,31 @@ def prepare() -> None:
                 stream.reconfigure(errors="backslashreplace")
 
 
+class _Own:
+    """Standard error on a descriptor of ours, while tools run in this process."""
+
+    stream: TextIO | None = None
+
+
+_own = _Own()
+
+
+def _reopened(descriptor: int) -> TextIO | None:
+    """Return a stream on a copy of standard error; None if that is not what `sys.stderr` writes to."""
+    try:
+        if sys.stderr.fileno() != 2:  # noqa: PLR2004 - standard error
+            return None
+    except (OSError, ValueError, AttributeError):
+        return None
+    encoding = getattr(sys.stderr, "encoding", None)
+    return open(descriptor, "w", encoding=encoding, errors="backslashreplace", buffering=1, closefd=False)
+
+
 @contextlib.contextmanager
 def results_only() -> Generator[None]:
     """Keep standard output for results: what tools in this process write to it goes to standard error meanwhile.
 
-    Both are as before afterwards, whatever a tool did to them.
+    Both are as before afterwards, whatever a tool did to them, and what we say meanwhile goes out even if it closed them.
     """
     try:
         sys.stdout.flush()
@@ -76,10 +96,12 @@ def results_only() -> Generator[None]:
     except (OSError, ValueError):
         yield  # there is no standard output to keep
         return
+    _own.stream = _reopened(err)
     try:
         os.dup2(2, 1)
         yield
     finally:
+        _own.stream = None
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
         os.dup2(out, 1)
@@ -138,9 +160,10 @@ def emit_json(value: Any) -> None:
 
 def note(text: str) -> None:
     """Write a line to standard error; nothing happens if it is closed."""
+    stream = _own.stream or sys.stderr
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        stream.write(text + "\n")
+        stream.flush()
 
 
 def _give_up_stdout() -> None:
@@ -153,7 +176,7 @@ def error_console() -> Console:
     """Return a rich console on standard error."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, emoji=False, markup=False)
+    return Console(file=_own.stream, stderr=True, highlight=False, emoji=False, markup=False)
 
 
 def result_console() -> Console:

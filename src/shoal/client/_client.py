@@ -118,7 +118,7 @@ class Client:
             detach: Hand the run to a daemon, started if there is none.
 
         Raises:
-            DefinitionError: The workflow or an input is wrong; nothing was recorded.
+            DefinitionError: The workflow, an input or the file of secrets is wrong; nothing was recorded.
             NotFoundError: There is no such workflow.
             RunAlreadyExistsError: The id belongs to a run of another workflow or with other inputs.
             InfrastructureError: Journal or Ray are unavailable.
@@ -155,6 +155,7 @@ class Client:
     async def _create(self, new: NewRun, kind: Executor, *, detach: bool = False) -> None:
         if detach and kind == "inline":
             raise InvalidInputError("a daemon drives runs on Ray only", hint="leave out --executor inline, or --detach")
+        self._platform.check_secrets()
         if kind == "ray" and await self._daemon(start=detach):
             await self.store.create(new)
             return

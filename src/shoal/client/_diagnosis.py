@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform as machine
 import shutil
-import stat
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -77,13 +76,10 @@ async def _journal(platform: Platform) -> Finding:
 
 
 def _secrets(platform: Platform) -> Finding:
-    file = platform.settings.secrets_file
-    if file is not None and file.exists() and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return Finding("secrets", ok=False, detail=f"{file} is open to others", hint=f"chmod 600 {file}")
     try:
         names = platform.secrets.names()
     except ShoalError as error:
-        return Finding("secrets", ok=False, detail=str(error))
+        return Finding("secrets", ok=False, detail=error.message, hint=error.hint)
     return Finding("secrets", ok=None, detail=f"{len(names)} provided")
 
 

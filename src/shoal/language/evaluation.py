@@ -258,7 +258,16 @@ def _named(template: Reference | Recorded, read: Callable[[], T]) -> T:
     except ExpressionError as error:
         if isinstance(template, Recorded) or error.expression:
             raise
-        raise ExpressionError(f"{template.text}: {error.message}", expression=template.text, hint=error.hint) from error
+        message = f"{_subject(template)}: {error.message}"
+        raise ExpressionError(message, expression=template.text, hint=error.hint) from error
+
+
+def _subject(reference: Reference) -> str:
+    match reference.root:
+        case ("steps", step, "outputs", key):
+            return f"{reference.text} (output {key!r} of step {step!r})"
+        case _:
+            return reference.text
 
 
 def _join(template: Text, scope: Scope) -> str | SecretText:

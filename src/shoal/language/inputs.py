@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
@@ -14,6 +13,7 @@ from typing import Any, Final, cast
 from shoal.errors import InvalidInputError, Problem
 from shoal.language._cel import CelError, search
 from shoal.language._problems import suggest
+from shoal.language.json_text import RepeatedKeyError, parse_json
 from shoal.model.encoding import is_exact_json
 from shoal.model.values import Json
 from shoal.model.workflow import InputSpec, Workflow
@@ -65,8 +65,9 @@ def parse_assignment(workflow: Workflow, text: str) -> tuple[str, Json]:
     """Return name and value of `NAME=VALUE`: parsed as JSON if it is JSON and the declared type is not `string`.
 
     Raises:
-        InvalidInputError: There is no `=`, or no such input.
+        InvalidInputError: There is no `=`, no such input, a JSON object with a key twice, or bytes that are no UTF-8.
     """
+    _refuse_other_bytes(text)
     name, separator, value = text.partition("=")
     name = name.strip()
     if not separator or not name:
@@ -79,14 +80,23 @@ def parse_assignment(workflow: Workflow, text: str) -> tuple[str, Json]:
     if spec.schema.get("type") == "string":
         return name, value
     try:
-        parsed = cast("Json", json.loads(value, parse_constant=_refuse_constant))
+        return name, parse_json(value)
+    except RepeatedKeyError as error:
+        raise _refusal(f"input {name!r}: {error}", "keep one of the two") from error
     except (ValueError, RecursionError):
         return name, value
-    return name, parsed
 
 
-def _refuse_constant(name: str) -> Json:
-    raise ValueError(f"{name} is not JSON")
+def _refuse_other_bytes(text: str) -> None:
+    """Refuse an argument that was no UTF-8: Python hands its bytes on as characters that no text has."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        shown = text.partition("=")[0][:80].encode(errors="backslashreplace").decode()
+        raise _refusal(
+            f"-i {shown}=...: it is not UTF-8 text (at character {error.start + 1})",
+            "convert it to UTF-8; what is no text goes into a file that a tool reads",
+        ) from error
 
 
 def _refusal(message: str, hint: str | None) -> InvalidInputError:

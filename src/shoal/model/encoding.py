@@ -114,7 +114,10 @@ def decode(value: Value, get: GetBlob, *, trusted: bool) -> Any:
         ExpressionError: The value is a pickle and the place is not trusted.
     """
     if value.codec == "pickle" and not trusted:
-        raise ExpressionError(f"the value is a Python object ({value.type_name}) and cannot be looked into here")
+        raise ExpressionError(
+            f"it is a Python object ({value.type_name}) that JSON does not hold exactly, which an expression cannot look into",
+            hint="let the tool return JSON (a list for a set or a tuple, text for bytes), or hand the value on whole",
+        )
     data = value.data if value.data is not None else get(cast("Digest", value.digest))
     if value.codec == "json":
         return json.loads(data)

@@ -74,7 +74,8 @@ class RunPolicy:
     """What a run may do; pinned at its start.
 
     Attributes:
-        host_tools: Whether the built-ins that reach the host (`shell`, `python`, `http`) are allowed.
+        host_tools: Whether the built-ins that reach the host (`shell`, `python`, `http`) are allowed, and functions of the base
+            environment that are not installed as tools (`subprocess:run`).
         secrets: The names of the secrets it may see; None: all.
     """
 

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from shoal.engine.references import steps_with_tools
-from shoal.errors import MissingSecretError, ToolResolutionError
+from shoal.errors import IndexUnavailableError, MissingSecretError, ToolResolutionError
 from shoal.model.policies import Isolation, RunPolicy
 from shoal.model.run import RunSpec
 from shoal.model.tools import ToolLock, ToolRequest
 from shoal.model.values import Arguments, SecretName, SecretText
 from shoal.model.workflow import CallTool, Expression, ListOf, MapOf, Reference, Step, Template, Text, Workflow
+from shoal.modules import is_of_the_host
 from shoal.ports import SecretProvider, ToolResolver
 
 
@@ -30,16 +31,28 @@ def requests_of(workflow: Workflow) -> list[ToolRequest]:
 
 
 def check_policy(requests: Iterable[ToolRequest], policy: RunPolicy, host_tools: frozenset[str]) -> None:
-    """Refuse built-ins that reach the host where the policy does not allow them.
+    """Refuse what reaches the host where the policy does not allow it.
+
+    That is some built-ins, and functions of the base environment that are no installed tool: `subprocess:run` is `shell` by
+    another name.
 
     Raises:
-        ToolResolutionError: One is refused.
+        ToolResolutionError: Some are refused; the message has a line for each.
     """
     if policy.host_tools:
         return
-    refused = sorted({r.reference.name for r in requests if r.reference.kind == "builtin" and r.reference.name in host_tools})
+    refused: list[str] = []
+    for request in requests:
+        reference = request.reference
+        if reference.kind == "builtin" and reference.name in host_tools:
+            refused.append(f"{reference.text}: the policy of this run does not allow built-ins that reach the host")
+        elif reference.kind == "function" and is_of_the_host(reference.name, request.base_dir):
+            refused.append(
+                f"{reference.text}: the policy of this run does not allow functions of the standard library or of the base "
+                "environment that are not installed as tools (entry-point group tool.entrypoint)"
+            )
     if refused:
-        raise ToolResolutionError(f"the policy of this run does not allow the built-in {', '.join(refused)}")
+        raise ToolResolutionError("\n".join(refused))
 
 
 def secrets_of(workflow: Workflow) -> set[str]:
@@ -81,9 +94,10 @@ def read_secrets(names: Iterable[str], policy: RunPolicy, provider: SecretProvid
         else:
             found[name] = value
     if missing:
+        variable = f"SHOAL_SECRET_{missing[0].upper().replace('-', '_')}"
         raise MissingSecretError(
             f"no secret {', '.join(repr(n) for n in missing)} is provided to this run",
-            hint=f"set SHOAL_SECRET_{missing[0]} or write it to the file of secrets",
+            hint=f"set {variable} or write it to the file that SHOAL_SECRETS_FILE names",
         )
     return found
 
@@ -101,7 +115,10 @@ def check_run(spec: RunSpec, secrets: SecretProvider, host_tools: frozenset[str]
         ToolResolutionError: Its policy refuses a tool.
         MissingSecretError: Some secret is not there.
     """
-    check_policy(requests_of(spec.workflow), spec.policy, host_tools)
+    try:
+        check_policy(requests_of(spec.workflow), spec.policy, host_tools)
+    except ToolResolutionError as error:
+        raise dataclasses.replace(error, message=_with_steps(spec.workflow, error.message)) from error
     read_secrets(secrets_of(spec.workflow), spec.policy, secrets)
 
 
@@ -113,7 +130,7 @@ async def pin_tools(
     Raises:
         ToolResolutionError: Some cannot be had.
         MissingSecretError: Some secret is not there.
-        IndexUnavailableError: No index could be reached.
+        IndexUnavailableError: No index could be reached for some, and all others can be had.
     """
     requests = requests_of(spec.workflow)
     check_run(spec, secrets, host_tools)
@@ -121,7 +138,7 @@ async def pin_tools(
         return ()
     try:
         locks = await resolver.resolve(requests)
-    except ToolResolutionError as error:
+    except (ToolResolutionError, IndexUnavailableError) as error:
         raise dataclasses.replace(error, message=_with_steps(spec.workflow, error.message)) from error
     return tuple(locks[request] for request in requests)
 

@@ -1,6 +1,6 @@
-"""What the base environment holds: distributions, their RECORD hashes, and modules, looked up without importing any.
+"""What the base environment holds: distributions, their RECORD hashes, and what a module's source shows of it.
 
-Owns every look at `importlib.metadata` and at the finders of this process on behalf of the resolver.
+Owns every look at `importlib.metadata` on behalf of the resolver; imports nothing of what it looks at.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import functools
 import hashlib
 import importlib.metadata
 import sys
-from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 from packaging.utils import canonicalize_name
+
+from shoal.modules import is_standard
 
 _VARIES: Final = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"})
 """Files of a `.dist-info` that tell of the installer and not of what was installed."""
@@ -64,45 +65,20 @@ def _distributions_by_top_level() -> dict[str, tuple[str, ...]]:
     return {top: tuple(sorted({canonicalize_name(n) for n in names})) for top, names in found.items()}
 
 
-def find_module(name: str, path: Sequence[str] | None = None) -> ModuleSpec | None:
-    """Return the spec of a module without importing it or any package above it; None if there is none.
-
-    Args:
-        name: Dotted name.
-        path: Folders to look in; None: this process's finders and `sys.path`.
-    """
-    where = path
-    finders: list[Any] = list(sys.meta_path) if path is None else [PathFinder]
-    spec: ModuleSpec | None = None
-    parts = name.split(".")
-    for depth in range(1, len(parts) + 1):
-        spec = _find_spec(finders, ".".join(parts[:depth]), where)
-        if spec is None:
-            return None
-        if depth < len(parts):
-            if spec.submodule_search_locations is None:
-                return None
-            where = list(spec.submodule_search_locations)
-    return spec if spec is not None and spec.origin is not None else None  # a folder without __init__.py has no functions
-
-
-def _find_spec(finders: Sequence[Any], name: str, where: Sequence[str] | None) -> ModuleSpec | None:
-    for finder in finders:
-        find = getattr(finder, "find_spec", None)
-        spec = cast("ModuleSpec | None", find(name, where, None)) if find is not None else None
-        if spec is not None:
-            return spec
-    return None
-
-
 def lacks(spec: ModuleSpec, attribute: str) -> bool:
-    """Return whether a module's source shows that it has no such attribute; False where that cannot be told.
+    """Return whether a module is seen to have no such attribute; False where that cannot be told.
 
-    Nothing is imported: the source is parsed. A module with `import *` or a `__getattr__` of its own may have anything.
+    Nothing is imported. A source is parsed; one with `import *` or a `__getattr__` of its own may have anything, and a package
+    has its submodules once somebody has imported them. A module of the standard library without a source (compiled, or frozen
+    into the interpreter) is looked at if this process has loaded it anyway.
     """
+    inside = spec.submodule_search_locations
+    if inside is not None and PathFinder.find_spec(f"{spec.name}.{attribute}", inside) is not None:
+        return False
     source = Path(spec.origin or "")
     if source.suffix != ".py" or not source.is_file():
-        return False
+        there = vars(sys.modules[spec.name]) if is_standard(spec.name) and spec.name in sys.modules else {"__getattr__": None}
+        return not {attribute, "__getattr__"} & there.keys()
     try:
         tree = ast.parse(source.read_bytes())
     except (SyntaxError, ValueError, OSError):

@@ -18,6 +18,7 @@ import shoal
 from shoal.errors import NonRetryableError, OutOfMemoryError, ShoalError, StepFailedError
 from shoal.model.attempts import AttemptCall, Failed
 from shoal.model.masking import mask
+from shoal.tools.module_path import with_own_names
 
 MESSAGE_LIMIT: Final = 16 * 1024
 TRACEBACK_LIMIT: Final = 64 * 1024
@@ -79,11 +80,19 @@ def _message(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
+    """Return the tool's own traceback; empty where it would only repeat the message of an error of ours."""
     try:
-        report = traceback.TracebackException(type(error), error, _of_the_tool(error.__traceback__), compact=True)
-        return "".join(report.format())
+        own = _of_the_tool(error.__traceback__)
+        if own is None and isinstance(error, ShoalError) and _is_alone(error):
+            return ""
+        report = traceback.TracebackException(type(error), error, own, compact=True)
+        return with_own_names("".join(report.format()))
     except BaseException:  # noqa: BLE001 - formatting runs the author's __str__ and __repr__, perhaps at the recursion limit
         return f"Traceback of {type(error).__name__} could not be formatted\n"
+
+
+def _is_alone(error: BaseException) -> bool:
+    return error.__cause__ is None and (error.__context__ is None or error.__suppress_context__)
 
 
 def _of_the_tool(tb: TracebackType | None) -> TracebackType | None:

@@ -129,7 +129,13 @@ class LocalToolInvoker:
                 f"{', '.join(map(repr, outputs)) or 'none'}",
                 hint="name what the tool returns in the step's `outputs`",
             )
-        return Succeeded({str(name): encode(value, self._blobs.put) for name, value in outputs.items()})
+        return Succeeded({str(name): self._output(name, value) for name, value in outputs.items()})
+
+    def _output(self, name: str, value: object) -> Value:
+        try:
+            return encode(value, self._blobs.put)
+        except NonRetryableError as error:
+            raise NonRetryableError(f"output {name!r} cannot be recorded: {error.message}", hint=error.hint) from error
 
     def _continuation(self, answer: MoreWork) -> Continuation:
         target: str | dict[str, Json]

@@ -16,14 +16,12 @@ from packaging.utils import canonicalize_name
 
 from shoal.errors import ToolChangedError, ToolResolutionError
 from shoal.model.tools import ToolLock, ToolOptions
+from shoal.modules import TOOL_GROUP
 from shoal.ports import BlobStore
 from shoal.tools.builtins import BUILTINS
 from shoal.tools.module_path import ModulePath
 from shoal.tools.ray_options import options_of, unwrap
 from shoal.tools.signature import Signature, signature_of
-
-GROUP: Final = "tool.entrypoint"
-"""The entry-point group in which a distribution names its tool, under the distribution's normalized name."""
 
 _CACHED: Final = 256
 
@@ -119,13 +117,13 @@ def entry_point_of(distribution: importlib.metadata.Distribution, name: str) -> 
     Raises:
         ToolResolutionError: There is none, or several and none of its name.
     """
-    points = [p for p in distribution.entry_points if p.group == GROUP]
+    points = [p for p in distribution.entry_points if p.group == TOOL_GROUP]
     named = [p for p in points if canonicalize_name(p.name) == canonicalize_name(name)]
     if len(named) == 1 or len(points) == 1:
         return (named or points)[0]
     if not points:
         raise ToolResolutionError(
-            f"the distribution {name} {distribution.version} has no entry point in the group {GROUP!r}",
+            f"the distribution {name} {distribution.version} has no entry point in the group {TOOL_GROUP!r}",
             hint="name a function of it instead: package.module:function",
         )
     raise ToolResolutionError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 import site
 import stat
@@ -33,6 +34,14 @@ _KEPT_STATES: Final = 16
 
 _OURS: Final = frozenset({"ray", "shoal"})
 """What a worker stands on; a folder of that name beside a workflow file does not replace it."""
+
+
+_UNPACKED: Final = re.compile(r'(File ")[^"\n]*/shoal-modules-\d+/[0-9a-f]{64}/')
+
+
+def with_own_names(traceback: str) -> str:
+    """Return a traceback in which modules beside the workflow file have their paths from its folder, not those of our copy."""
+    return _UNPACKED.sub(r"\1", traceback)
 
 
 class ModulePath:

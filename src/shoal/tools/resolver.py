@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import importlib.metadata
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from shoal.errors import InfrastructureError, ShoalError, ToolChangedError, ToolResolutionError
+from shoal.errors import IndexUnavailableError, InfrastructureError, ShoalError, ToolChangedError, ToolResolutionError
 from shoal.model.ids import Digest
 from shoal.model.tools import EnvironmentLock, ToolLock, ToolRequest
+from shoal.modules import find_module, is_standard
 from shoal.ports import BlobStore, EnvironmentProvider
-from shoal.tools.base_environment import distribution_of_module, find_distribution, find_module, lacks, record_hash
+from shoal.tools.base_environment import distribution_of_module, find_distribution, lacks, record_hash
 from shoal.tools.builtins import BUILTINS
 from shoal.tools.loader import entry_point_of
 from shoal.tools.module_archive import archive
@@ -34,24 +34,30 @@ class Resolver:
         self._blobs = blobs
 
     async def resolve(self, requests: Sequence[ToolRequest]) -> Mapping[ToolRequest, ToolLock]:
-        """Pin several requests, side by side; those of one folder share one blob of modules."""
+        """Pin several requests, side by side; those of one folder share one blob of modules.
+
+        A tool that is not to be had fails them all, whatever could not be reached for the others: waiting mends nothing.
+        """
         unique = list(dict.fromkeys(requests))
         modules = _Folders(self._blobs)
         found = await asyncio.gather(*(self._resolve(r, modules) for r in unique), return_exceptions=True)
         locks: dict[ToolRequest, ToolLock] = {}
         problems: list[str] = []
+        unreachable: list[str] = []
         for request, result in zip(unique, found, strict=True):
             match result:
                 case ToolLock():
                     locks[request] = result
-                case InfrastructureError():
-                    raise result
-                case ShoalError():
+                case IndexUnavailableError():
+                    unreachable.append(f"{request.reference.text}: {result}")
+                case ShoalError() if not isinstance(result, InfrastructureError):
                     problems.append(f"{request.reference.text}: {result}")
                 case _:
                     raise result
         if problems:
-            raise ToolResolutionError("\n".join(problems))
+            raise ToolResolutionError("\n".join(problems + unreachable))
+        if unreachable:
+            raise IndexUnavailableError("\n".join(unreachable))
         return locks
 
     async def check(self, lock: ToolLock, *, accept_change: bool) -> ToolLock:
@@ -177,7 +183,7 @@ def _locate(request: ToolRequest) -> _Located:
         ToolResolutionError: There is no such module, or its source shows that it has no such function.
     """
     module, _, path = request.reference.name.partition(":")
-    standard = module.partition(".")[0] in sys.stdlib_module_names
+    standard = is_standard(module)
     if not standard and request.base_dir is not None:
         beside = find_module(module, [request.base_dir])
         if beside is not None:

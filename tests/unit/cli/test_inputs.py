@@ -79,6 +79,13 @@ def test_what_is_no_mapping_of_json_is_refused(answer, tmp_path, text):
         read_inputs(answer, [], str(tmp_path / "i.yaml"))
 
 
+@pytest.mark.parametrize("text", ['{"count": 1, "count": 2}', '{"question": "x", "question": "x"}', "count: 1\ncount: 2\n"])
+def test_a_key_that_is_there_twice_is_refused(answer, tmp_path, text):
+    (tmp_path / "i").write_text(text)
+    with pytest.raises(InvalidInputError, match=r"twice|duplicate key"):
+        read_inputs(answer, [], str(tmp_path / "i"))
+
+
 def test_inputs_that_cannot_be_read_are_refused(answer, tmp_path):
     with pytest.raises(NotFoundError):
         read_inputs(answer, [], str(tmp_path / "none.yaml"))
@@ -97,3 +104,15 @@ def test_inputs_come_from_stdin(answer, monkeypatch):
 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"count": 9}')))
     assert read_inputs(answer, [], "-")["count"] == 9
+
+
+def test_an_input_that_is_given_wrongly_is_not_called_missing(tmp_path):
+    from shoal.language.loading import load_text
+
+    flow = load_text("id: w\ninputs: {x: {type: object}, y: {}}\nsteps: [{name: s, tool: t}]")
+    with pytest.raises(InvalidInputError) as caught:
+        read_inputs(flow, ['x={"a": 1, "a": 2}'], None)
+    assert [p.message for p in caught.value.problems] == [
+        "input 'x': the key 'a' is there twice in one object",
+        "input 'y' is missing",
+    ]

@@ -1,6 +1,9 @@
 """Streams, glyphs and times."""
 
 import io
+import os
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -42,3 +45,21 @@ def test_control_characters_are_taken_out():
     assert plain("a\x1b[2Jb\x1b]0;title\x07c\x00d\x9be\tf\ng\r") == "abcde\tf\ng"
     assert one_line("\n\n  first\x1b[31m \nsecond") == "first"
     assert one_line("") == ""
+
+
+def test_a_tool_that_closes_the_descriptors_does_not_silence_the_command(tmp_path):
+    (tmp_path / "closer.py").write_text("import os\ndef f():\n    os.close(1)\n    os.close(2)\n    return 1\n")
+    (tmp_path / "w.yaml").write_text(
+        "id: w\nsteps: [{name: a, tool: 'closer:f'}, {name: b, tool: 'platform:python_version'}]\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "shoal", "run", "w.yaml", "--executor", "inline"],
+        cwd=tmp_path,
+        env={**os.environ, "SHOAL_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("result: 3.")
+    assert "step b succeeded" in done.stderr
+    assert done.stderr.splitlines()[-1].endswith("s)")

@@ -103,3 +103,28 @@ def test_detach_and_inline_do_not_go_together(tmp_path, flow):
         assert await client.runs() == []
 
     play(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "words"),
+    [(None, 0, "there is no file"), ("a=b\n", 0o644, "chmod 600"), ("no such line\n", 0o600, "secrets:1: not a line")],
+)
+def test_a_file_of_secrets_that_cannot_be_used_is_refused_before_a_run_is_recorded(
+    tmp_path, monkeypatch, flow, text, mode, words
+):
+    file = tmp_path / "secrets"
+    if text is not None:
+        file.write_text(text)
+        file.chmod(mode)
+    monkeypatch.setenv("SHOAL_SECRETS_FILE", str(file))
+
+    async def work(client):
+        with pytest.raises(InvalidInputError, match=words):
+            await client.start(flow, executor="inline")
+        with pytest.raises(InvalidInputError, match=words):
+            await client.start(flow, detach=True)
+        assert await client.runs() == []
+        findings = {finding.name: finding async for finding in client.diagnose()}
+        assert (findings["secrets"].ok, bool(findings["secrets"].hint)) == (False, True)
+
+    play(tmp_path, work)

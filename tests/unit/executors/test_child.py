@@ -132,6 +132,7 @@ def test_failures(run, name, error, words, retryable):
     if name == "boom":
         assert outcome.error.exception == "LookupError"
         assert "driver.py" not in outcome.error.traceback
+        assert 'File "tools_here.py", line' in outcome.error.traceback
         assert "Exception" in outcome.exception_names
 
 
@@ -154,3 +155,10 @@ def test_nothing_is_left_behind(run):
     fds = len(list(Path("/proc/self/fd").iterdir()))
     run("boom")
     assert len(list(Path("/proc/self/fd").iterdir())) == fds
+
+
+def test_what_is_no_json_names_output_type_and_what_to_do(run):
+    message = run("pair")[0].error.message
+    assert "output result is of type tuple" in message
+    assert "return a list" in message
+    assert "isolation: task" in message

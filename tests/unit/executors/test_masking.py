@@ -7,6 +7,7 @@ from shoal.errors import StepFailedError
 from shoal.executors.logs import LogBuffer
 from shoal.executors.masking import Mask
 from shoal.model.attempts import Failed
+from shoal.model.masking import mask
 
 SECRETS = ["hunter2hunter2", "hunter2hunter2-long", "aaaaaaaa", "päßwörter", "two\nlines of it"]
 WORDS = st.sampled_from([*SECRETS, "hunter2", "aaa", " ", "\n", "plain", "pä", "hunter2hunter2-lon"])
@@ -48,3 +49,20 @@ def test_every_field_of_an_error_is_masked_but_its_code():
     assert isinstance(outcome.error, StepFailedError)
     assert "hunter2" not in str(outcome.error.to_json())
     assert not outcome.retryable
+
+
+def test_the_longest_in_bytes_need_not_be_the_longest_in_characters():
+    secrets = ["a" * 12, "p" + "ä" * 10]
+    log = LogBuffer(Mask(secrets))
+    out = b""
+    for piece in cut(secrets[1].encode(), [15]):
+        log.write(piece)
+        out += log.take()[0]
+    assert out + log.take(last=True)[0] == b"***"
+
+
+@given(st.lists(WORDS, max_size=20))
+def test_a_stream_and_a_text_are_masked_by_one_rule(words):
+    text = "".join(words)
+    assert mask(text, SECRETS) == Mask(SECRETS).text(text)
+    assert mask(text, SECRETS).encode() == mask(text.encode(), SECRETS) == Mask(SECRETS).whole(text.encode())

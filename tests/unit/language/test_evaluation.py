@@ -98,6 +98,14 @@ def test_errors_name_the_expression(scope, capfd, expression, words):
     assert capfd.readouterr() == ("", "")  # the binding prints nothing
 
 
+@pytest.mark.parametrize("text", ["{{ size(steps.py.outputs.k) }}", "{{ steps.py.outputs.k.x }}", "a {{ steps.py.outputs.k }}"])
+def test_a_python_object_in_an_expression_names_step_output_type_and_what_to_do(scope, text):
+    with pytest.raises(ExpressionError) as caught:
+        evaluate(template(text), scope)
+    assert "(output 'k' of step 'py'): it is a Python object (m.T)" in caught.value.message
+    assert "let the tool return JSON" in caught.value.hint
+
+
 def test_absent_keys_name_those_there_are():
     scope = MappingScope({("inputs", "o"): value({f"k{i}": i for i in range(30)})})
     with pytest.raises(ExpressionError) as caught:

@@ -1,5 +1,6 @@
 """The inputs of a run."""
 
+import os
 import subprocess
 import sys
 
@@ -116,3 +117,18 @@ def test_a_pattern_costs_time_linear_in_the_text():
     assert check_inputs(flow, {"x": "aaa"}) == {"x": "aaa"}
     with pytest.raises(DefinitionError, match="regular expression"):
         load_text("id: t\ninputs: {x: {type: string, pattern: '(?=a)'}}\nsteps: [{name: a, tool: t}]\n")
+
+
+@pytest.mark.parametrize("text", ['free={"a": 1, "a": 2}', 'free=[{"b": {"c": 1, "c": 1}}]', 'count={"a": 1, "a": 2}'])
+def test_a_key_that_is_there_twice_is_refused(text):
+    with pytest.raises(InvalidInputError, match=r"key '[ac]' is there twice") as caught:
+        parse_assignment(FLOW, text)
+    assert repr(text.partition("=")[0]) in str(caught.value)
+    assert parse_assignment(FLOW, "text" + text.removeprefix("free").removeprefix("count"))[1].startswith(("{", "["))
+
+
+def test_bytes_that_are_no_utf8_are_said_to_be():
+    for text in (b"text=caf\xe9", b'free="caf\xe9"', b"t\xe9xt=a"):
+        with pytest.raises(InvalidInputError, match="is not UTF-8 text") as caught:
+            parse_assignment(FLOW, os.fsdecode(text))
+        str(caught.value).encode()

@@ -1,9 +1,14 @@
 """What a file or its file system can do to a journal, and what the user is told."""
 
 import asyncio
+import contextlib
+import os
+import socket
 import sqlite3
 import subprocess
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +42,32 @@ def small_disk(tmp_path):
         pytest.skip(f"mounting is not permitted: {made.stderr.decode().strip()}")
     yield disk
     subprocess.run(["umount", "-l", disk], check=True)
+
+
+def bind(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+@pytest.fixture
+def common_folder():
+    """A folder that any user can reach."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def as_somebody_else():
+    """Be no superuser, whom no mode of a file stops."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_a_journal_is_made_with_its_folder_and_opened_again(tmp_path):
@@ -124,10 +155,27 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         SqliteRunStore(tmp_path / "file" / "journal.db")
 
 
-def test_a_folder_in_the_place_of_the_journal_is_refused(path):
-    path.mkdir()
-    with pytest.raises(StoreUnavailableError, match="cannot be opened"):
+@pytest.mark.parametrize(("make", "kind"), [(Path.mkdir, "a folder"), (os.mkfifo, "a FIFO"), (bind, "a socket")])
+def test_what_is_no_file_in_the_place_of_the_journal_is_named(path, make, kind):
+    make(path)
+    with pytest.raises(StoreUnavailableError, match=rf"journal.db is {kind}, not a file \(move it away, or name another"):
         SqliteRunStore(path)
+
+
+@pytest.mark.parametrize("name", ["journal.db", "journal.db-wal", "journal.db-shm", ""])
+def test_what_this_user_may_not_write_is_named_with_what_to_do(common_folder, name):
+    path = common_folder / "journal.db"
+    store = SqliteRunStore(path)
+    for file in common_folder.iterdir():
+        file.chmod(0o666)
+    common_folder.chmod(0o777)
+    (common_folder / name).chmod(0o555)
+    with as_somebody_else(), pytest.raises(StoreUnavailableError) as caught:
+        SqliteRunStore(path)
+    store.close()
+    assert f"{common_folder / name} is read-only for this user (mode 0555" in caught.value.message
+    assert "`chmod u+rw" in caught.value.hint
+    assert ("SQLite writes beside the journal" in caught.value.message) is (name == "")
 
 
 def test_a_journal_that_stays_locked_is_an_error_that_says_so_and_records_nothing(path, monkeypatch):
@@ -166,7 +214,7 @@ def test_a_full_disk_loses_nothing_and_the_store_goes_on_when_there_is_room_agai
     run(store.create(new, owner=ONE))
     ballast = small_disk / "ballast"
     recorded = []
-    with pytest.raises(StoreUnavailableError, match="the disk is full; make room"):  # noqa: PT012
+    with pytest.raises(StoreUnavailableError, match=r"the disk is full .*make room"):  # noqa: PT012
         for n in range(2000):
             name = f"s{n}"
             run(store.commit([batch(new, changed(name, result={"x": json_value("y" * 4000)}))]))
@@ -190,8 +238,20 @@ def test_a_full_disk_loses_nothing_and_the_store_goes_on_when_there_is_room_agai
 def test_a_read_only_journal_is_refused_with_what_to_do(small_disk):
     SqliteRunStore(small_disk / "journal.db").close()
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    with pytest.raises(StoreUnavailableError, match=r"read-only|cannot be opened"):
+    with pytest.raises(StoreUnavailableError, match=r"mounted read-only .*SHOAL_HOME"):
         SqliteRunStore(small_disk / "journal.db")
+    with pytest.raises(StoreUnavailableError, match=r"mounted read-only .*SHOAL_HOME"):
+        SqliteRunStore(small_disk / "other.db")
+
+
+@pytest.mark.parametrize("left", [0, 4, 8, 16, 20, 24, 32, 40, 48, 60, 120])
+def test_a_disk_that_is_full_at_the_start_is_said_to_be(small_disk, left):
+    with (small_disk / "ballast").open("wb") as ballast:
+        ballast.write(b"x" * (1536 - left) * 1024)
+    with pytest.raises(StoreUnavailableError, match=r"the disk is full .*make room"):
+        SqliteRunStore(small_disk / "journal.db")
+    (small_disk / "ballast").unlink()
+    SqliteRunStore(small_disk / "journal.db").close()
 
 
 async def _create_all(store, runs):

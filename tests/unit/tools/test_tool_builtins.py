@@ -63,6 +63,13 @@ def test_a_failing_command_ends_the_script_and_the_step(run):
     assert "nounset" in run("shell", {"script": 'echo "$nounset"'}).error.message
 
 
+def test_a_failing_script_says_so_once(run):
+    error = run("shell", {"script": "echo why >&2; exit 3"}).error
+    assert error.message == "the script ended with exit code 3:\nwhy"
+    assert not error.traceback, "there is no frame of the tool's to show"
+    assert "FileNotFoundError" in run("shell", {"script": "", "cwd": "/no/such/folder"}).error.traceback, "a cause is shown"
+
+
 def test_bash_fails_in_a_pipe(run):
     assert run("shell", {"script": "false | cat"})["exit_code"] == 0
     assert run("shell", {"script": "false | cat", "shell": "bash", "check": False})["exit_code"] == 1

@@ -385,3 +385,10 @@ def test_a_tool_that_starts_ray_work_of_its_own_is_known_without_running_it(invo
     monkeypatch.syspath_prepend(tmp_path)
     lock = ToolLock(ToolRequest(ToolReference(f"{name}:f", "function", f"{name}:f")), "function", f"{name}:f")
     assert invoke.invoker.describe(lock).starts_ray_work is starts
+
+
+def test_an_output_that_cannot_be_recorded_is_named(invoke, module):
+    name = module("import threading\ndef f(): return {'fine': 1, 'lock': threading.Lock()}")
+    error = invoke(f"{name}:f").error
+    assert "output 'lock' cannot be recorded: a value of type _thread.lock" in error.message
+    assert "plain data" in error.hint

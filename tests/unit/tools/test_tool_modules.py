@@ -118,6 +118,16 @@ def test_a_tool_beside_the_workflow_is_called_from_the_blob(tmp_path, invoke):
     assert invoke.outputs(invoke(function_lock("zz_flow:f", modules=digest))) == {"result": "one!"}
 
 
+def test_a_traceback_names_a_module_as_its_author_does(tmp_path, invoke):
+    folder = tmp_path / "flow"
+    (folder / "zz_package").mkdir(parents=True)
+    (folder / "zz_flow.py").write_text("from zz_package import deep\ndef f(): deep()\n")
+    (folder / "zz_package" / "__init__.py").write_text("def deep(): raise ValueError('x')\n")
+    outcome = invoke(function_lock("zz_flow:f", modules=invoke.blobs.put(archive(folder))))
+    assert 'File "zz_flow.py", line 2, in f\n    def f(): deep()' in outcome.error.traceback
+    assert 'File "zz_package/__init__.py", line 1, in deep' in outcome.error.traceback
+
+
 def test_two_states_of_a_folder_in_one_process_do_not_mix(tmp_path, invoke):
     one = function_lock("zz_flow:f", modules=invoke.blobs.put(folder_of(tmp_path, "one", "1")))
     two = function_lock("zz_flow:f", modules=invoke.blobs.put(folder_of(tmp_path, "two", "2")))

@@ -151,8 +151,18 @@ def test_all_problems_are_told_at_once(resolve, locking):
 
 def test_an_unreachable_index_is_not_a_missing_tool(resolve, locking):
     locking.unreachable = True
-    with pytest.raises(IndexUnavailableError):
-        resolve(distribution("zz-tool"), request("no_such:f"))
+    with pytest.raises(IndexUnavailableError) as caught:
+        resolve(distribution("zz-tool"), request("math:sqrt"), distribution("zz-other"))
+    assert caught.value.message.splitlines() == ["zz-tool: no network", "zz-other: no network"]
+
+
+def test_an_unreachable_index_does_not_hide_what_cannot_be_had(resolve, locking):
+    locking.unreachable = True
+    with pytest.raises(ToolResolutionError) as caught:
+        resolve(distribution("zz-tool"), request("no_such:f"), request("shel", "builtin"))
+    lines = caught.value.message.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["no_such:f", "shel", "zz-tool"]
+    assert lines[2] == "zz-tool: no network"
 
 
 def test_equal_requests_are_resolved_once(resolve, locking):
@@ -196,6 +206,25 @@ def test_a_missing_function_is_found_out_from_the_source(resolve, base, code):
     base("zz-tool", "1.0", code)
     with pytest.raises(ToolResolutionError, match="'zz_tool' has no function 'f'"):
         resolve(request("zz_tool:f"))
+
+
+@pytest.mark.parametrize("target", ["math:nosuch", "os:nosuch", "json:nosuch", "sys:nosuch", "zipfile:nosuch"])
+def test_a_function_that_the_standard_library_has_not_is_found_out(resolve, target):
+    with pytest.raises(ToolResolutionError, match="has no function 'nosuch'"):
+        resolve(request(target))
+
+
+@pytest.mark.parametrize(
+    "target", ["importlib:util.find_spec", "xml:dom.minidom.parse", "math:sqrt", "os:path.join", "curses:x"]
+)
+def test_a_function_that_the_standard_library_may_have_is_left_to_the_worker(resolve, target):
+    assert resolve(request(target)).target == target
+
+
+def test_a_compiled_module_that_is_not_loaded_is_not_loaded_to_find_out(resolve, monkeypatch):
+    monkeypatch.delitem(sys.modules, "math")
+    assert resolve(request("math:nosuch")).target == "math:nosuch"
+    assert "math" not in sys.modules
 
 
 @pytest.mark.parametrize(

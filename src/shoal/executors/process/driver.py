@@ -98,7 +98,7 @@ def main(control: int, report: int) -> None:
         else:
             send({"outputs": carry(request, canceled, send)})
     except BaseException as error:  # noqa: BLE001 - whatever a tool raises is its outcome
-        send({"error": described(error)})
+        send({"error": described(error, request.get("modules"))})
 
 
 def die_with_parent() -> None:
@@ -246,12 +246,15 @@ def check_json(value: Any, where: str) -> None:
         for key, item in value.items():
             check_json(item, f"{where}.{key}")
         return
-    message = "the output {} is of type {}, which is not JSON; with isolation: process nothing else can be returned"
+    message = (
+        "the output {} is of type {}, and a step with isolation: process returns JSON only; "
+        "let the tool return a list, a dict or text instead, or use isolation: task"
+    )
     raise RefusedError(message.format(where, type(value).__name__))
 
 
-def described(error: BaseException) -> Any:
-    """Return what is told of an exception: strings, without frames of this file."""
+def described(error: BaseException, modules: Any) -> Any:
+    """Return what is told of an exception: strings, without frames of this file and without the name of the zip of modules."""
     names: list[str] = []
     for kind in type(error).__mro__[:-1]:
         names.append(kind.__name__)
@@ -269,7 +272,8 @@ def described(error: BaseException) -> Any:
     lines = traceback.format_exception(type(error), error, frames)
     name = names[1] if len(names) > 1 and names[1].endswith("." + names[0]) else names[0]
     retryable = not any(n in FINAL for n in names)
-    return {"message": message, "exception": name, "traceback": "".join(lines), "names": names, "retryable": retryable}
+    text = "".join(lines).replace('File "{}{}'.format(modules, os.sep), 'File "') if modules else "".join(lines)
+    return {"message": message, "exception": name, "traceback": text, "names": names, "retryable": retryable}
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.sql import ClauseElement
 
 from shoal.errors import StoreUnavailableError
+from shoal.stores.sqlite.place import is_full, refuse_unusable
 
 BUSY_TIMEOUT: Final = 5.0
 """Seconds to wait for another process's transaction; those of Shoal take milliseconds."""
@@ -32,10 +33,14 @@ _ADVICE: Final = {
     sqlite3.SQLITE_READONLY: "it is read-only; give this user the right to write the file and its folder",
     sqlite3.SQLITE_IOERR: "reading or writing it failed; check the disk and the system's log",
     sqlite3.SQLITE_CORRUPT: "it is damaged; keep a copy, then put back a backup or try `sqlite3 FILE .recover`",
-    sqlite3.SQLITE_FULL: "the disk is full; make room, then resume",
+    sqlite3.SQLITE_FULL: "make room, then try again; what is recorded is safe, and a run that was under way can be resumed",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that its folder exists and is writable",
     sqlite3.SQLITE_NOTADB: "it is not a SQLite database; name another file in SHOAL_STORE, or move this one away",
 }
+
+_MAY_MEAN_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+_MEANS_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+"""SQLite says `disk I/O error` where it is the memory-mapped index of the log that has no room."""
 
 
 @functools.cache
@@ -49,6 +54,9 @@ def unavailable(path: Path, error: Exception) -> StoreUnavailableError:
     """Return the error that says in our words what the driver reported."""
     code = getattr(error, "sqlite_errorcode", None)
     advice = _ADVICE.get(code & 0xFF) if isinstance(code, int) else None
+    if isinstance(code, int) and code & 0xFF in _MAY_MEAN_FULL and (code in _MEANS_FULL or is_full(path)):
+        full = f"the journal {path} cannot be used: the disk is full ({error})"
+        return StoreUnavailableError(full, hint=_ADVICE[sqlite3.SQLITE_FULL])
     return StoreUnavailableError(f"the journal {path} cannot be used: {error}", hint=advice or "run `shoal doctor`")
 
 
@@ -68,9 +76,10 @@ class Connection:
         """Open the file, which is made if it is not there; one that is not ours is not changed by that.
 
         Raises:
-            StoreUnavailableError: It cannot be opened or is not a database.
+            StoreUnavailableError: It cannot be opened, may not be written, or is not a database.
         """
         self._path = path
+        refuse_unusable(path)
         try:
             self._driver = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, cached_statements=256
