@@ -123,7 +123,8 @@ class RunStore(Protocol):
         """Record changes of several runs in one transaction, with an event for each change that makes one.
 
         A batch whose epoch is not that of the present lease of its root, or whose run is gone, is left out whole; the
-        others are recorded. A lease that expired but that nobody took since still counts.
+        others are recorded. A lease that expired but that nobody took since still counts. `RunEnded` of a root run gives
+        its lease back in the same transaction.
 
         Returns:
             The runs whose batches were left out.

@@ -11,7 +11,7 @@ from shoal.client._view import RunView, Viewer
 from shoal.errors import InfrastructureError, RunError, error_from_json
 from shoal.model.encoding import decode
 from shoal.model.ids import RunId
-from shoal.model.run import ParkCommand, RunStatus
+from shoal.model.run import ParkCommand, RunRecord, RunStatus
 
 if TYPE_CHECKING:
     from shoal.client._client import Client
@@ -33,6 +33,15 @@ class RunHandle:
         """Hold on to a run by its id; the client makes handles."""
         self._client = client
         self.id = run_id
+
+    async def _ended(self) -> RunRecord:
+        """Return the run once it has ended or nobody drives it any more; without looking at its steps."""
+        if self._client.drives(self.id):
+            await self._client.left(self.id)
+            run = await self._client.store.run(self.id)
+            if run.status.ended:
+                return run
+        return (await self.wait()).run
 
     async def wait(self) -> RunView:
         """Return the final view, once the run has ended or nobody drives it any more.
@@ -121,8 +130,7 @@ class RunHandle:
             RunError: The run failed or was canceled; the error of the step that failed, where it is one of Shoal's tree.
             InfrastructureError: Nobody drives it any more; it is resumable.
         """
-        view = await self.wait()
-        run = view.run
+        run = await self._ended()
         if run.status is RunStatus.SUCCEEDED:
             get = self._client.blobs.get
             outputs = run.outputs or {}

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from _signal import getsignal  # pyright: ignore # `signal.getsignal` makes an enum of each answer; this is asked after every attempt
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -34,9 +35,7 @@ class Surroundings:
         self._umask: Final = _umask()
         self._log_level: Final = logging.getLogger().level
         self._handlers: Final[dict[int, Any]] = (
-            {number: signal.getsignal(number) for number in _SIGNALS}
-            if threading.current_thread() is threading.main_thread()
-            else {}
+            {number: getsignal(number) for number in _SIGNALS} if threading.current_thread() is threading.main_thread() else {}
         )
 
     def restore(self) -> None:
@@ -69,7 +68,7 @@ class Surroundings:
             return
         for number, handler in self._handlers.items():
             # None: set by C code, which Python can neither name nor set again.
-            if handler is not None and signal.getsignal(number) is not handler:
+            if handler is not None and getsignal(number) is not handler:
                 signal.signal(number, handler)
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)

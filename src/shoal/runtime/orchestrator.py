@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, assert_never
 
@@ -52,6 +52,7 @@ from shoal.model.run import (
     RunChanged,
     RunEnded,
     RunRecord,
+    RunSnapshot,
     RunStatus,
     ToolsLocked,
 )
@@ -207,7 +208,9 @@ class Orchestrator:
         record, lease = await self._a.store.create(new, owner=self._owner)
         if lease is None:
             raise LeaseLostError(f"the lease of run {new.id} was not given", hint="resume it")
-        await self._adopt(lease)
+        # Nobody has recorded anything for it since; what was put into its inbox is read when its engine is opened.
+        snapshot = RunSnapshot(record, new.spec, (), {}, (), (), ())
+        self._take(lease, snapshot, fresh=True)
         return record
 
     async def resume(self, run_id: RunId, *, accept_tool_change: bool = False) -> None:
@@ -239,24 +242,34 @@ class Orchestrator:
             await store.commit([RunBatch(lease.run_id, lease.run_id, lease.epoch, handled)])
             await store.release(self._owner, [lease.run_id], park=False)
             return
+        self._take(lease, snapshot, accept_tool_change=accept_tool_change)
+
+    def _take(self, lease: Lease, snapshot: RunSnapshot, *, fresh: bool = False, accept_tool_change: bool = False) -> None:
         self._drop(self._runs.get(lease.run_id))
-        run = Driven(snapshot.run, snapshot.spec, lease.epoch, taken_at=store.now(), automatic=lease.automatic)
+        run = Driven(snapshot.run, snapshot.spec, lease.epoch, taken_at=self._a.store.now(), automatic=lease.automatic)
         run.accept_tool_change = accept_tool_change
         # A request to resume is handled by taking the run up, whatever becomes of that; else it would come again at once.
         resumes = [entry for entry in snapshot.inbox if isinstance(entry.command, ResumeCommand)]
         run.pending.extend(InboxHandled(entry.seq) for entry in resumes)
         self._runs[run.id] = run
         self._idle.clear()
-        self._inputs.spawn(self._prepare(run), run)
+        self._inputs.spawn(self._prepare(run, snapshot if fresh else None), run)
 
     def _drives(self, run: Driven) -> bool:
         """Return whether this very taking up of the run is still the present one."""
         return self._runs.get(run.id) is run
 
-    async def _prepare(self, run: Driven) -> None:
-        """Pin the run's tools, or check those it is pinned to; then open its engine."""
+    async def _prepare(self, run: Driven, fresh: RunSnapshot | None) -> None:
+        """Pin the run's tools, or check those it is pinned to; then open its engine.
+
+        Args:
+            run: The run.
+            fresh: What the journal holds of it but its inbox, if it was only just created.
+        """
         await self._pin(run)
-        await self._open(run, automatic=run.automatic, reopen=run.record.status.ended)
+        if fresh is not None:
+            fresh = replace(fresh, inbox=tuple(await self._a.store.inbox([run.id])))
+        await self._open(run, fresh, automatic=run.automatic, reopen=run.record.status.ended)
 
     async def _pin(self, run: Driven) -> None:
         adapters = self._a
@@ -306,8 +319,8 @@ class Orchestrator:
             run.pending.append(RunChanged(RunStatus.RUNNING, self._a.store.now()))
         self._park(run.root, park=True)
 
-    async def _open(self, run: Driven, *, automatic: bool, reopen: bool) -> None:
-        snapshot = await self._a.store.snapshot(run.id)
+    async def _open(self, run: Driven, known: RunSnapshot | None = None, *, automatic: bool, reopen: bool) -> None:
+        snapshot = known or await self._a.store.snapshot(run.id)
 
         def begin() -> Driven | None:
             if not self._drives(run):
@@ -528,15 +541,15 @@ class Orchestrator:
     # ------------------------------------------------------------ ends
 
     async def _finished(self, run: Driven) -> None:
-        """Leave a run whose end is committed."""
-        record = await self._a.store.run(run.id)
-        if not self._drives(run):
-            return
-        if run.root is run:
-            await self._a.store.release(self._owner, [run.id], park=False)
-        elif record.parent is not None and (parent := run.root.tree.get(record.parent.run_id)) is not None:
-            self._tell_parent(parent, record)
-        self._leave(run)
+        """Leave a run whose end is committed, and with it its lease given back."""
+        if run.root is not run:
+            record = await self._a.store.run(run.id)
+            if not self._drives(run):
+                return
+            if record.parent is not None and (parent := run.root.tree.get(record.parent.run_id)) is not None:
+                self._tell_parent(parent, record)
+        if self._drives(run):
+            self._leave(run)
 
     def _park(self, run: Driven, *, park: bool) -> None:
         """Begin to give a run back; done once nothing of it is in flight."""

@@ -196,6 +196,8 @@ class MemoryRunStore:
                 run.record = _changed(run.record, change)
                 if isinstance(change, RunEnded):
                     run.blobs.update(result_blobs(change.outputs))
+                    if (held := self._leases.get(run.record.id)) is not None:
+                        held.owner = held.taken_at = held.expires_at = None
                 if isinstance(change, ToolsLocked):
                     run.blobs.update(all_blobs(change.locks))
 

@@ -145,6 +145,7 @@ class Recording:
                 why = rows.document(change.error) if change.error else None
                 out = rows.result_document(change.outputs)
                 self._later(sql.END, run=run_id, to=change.status.value, at=rows.stamp(change.at), out=out, why=why)
+                self._later(sql.GIVE_UP, run=run_id)  # a sub-workflow has no lease of its own: nothing changes
                 self._refer(run_id, result_blobs(change.outputs))
             case CancelRecorded():
                 self._later(sql.SET_CANCEL, run=run_id)

@@ -189,6 +189,7 @@ RENEW: Final = update(leases).values(expires_at=bindparam("until")).where(_where
 RELEASE: Final = (
     update(leases).values(owner=null(), taken_at=null(), expires_at=null()).where(_where(leases, run_id="run", owner="who"))
 )
+GIVE_UP: Final = update(leases).values(owner=null(), taken_at=null(), expires_at=null()).where(_where(leases, run_id="run"))
 HELD: Final = select(leases.c.owner, leases.c.expires_at, leases.c.taken_at).where(leases.c.owner.is_not(None))
 
 # ---------------------------------------------------------------- retention

@@ -6,9 +6,11 @@ transaction. What the rows look like is in `rows`, what changes do in `recording
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, cast
@@ -47,6 +49,15 @@ _PAGE: Final = 500
 """Items that `item_results` holds at a time."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Creation:
+    """A run that somebody waits to be recorded."""
+
+    run: NewRun
+    owner: OwnerId | None
+    answer: asyncio.Future[tuple[RunRecord, Lease | None]]
+
+
 class SqliteRunStore:
     """A `RunStore` in one SQLite file, for all processes of one host."""
 
@@ -77,6 +88,7 @@ class SqliteRunStore:
             self._db.close()
             raise
         self._bell = Doorbell(lambda: int(self._db.pragma("data_version")))
+        self._creations: list[_Creation] = []
         self._closed = False
 
     def now(self) -> datetime:
@@ -91,21 +103,53 @@ class SqliteRunStore:
             raise InternalError(f"the sub-workflow {run.id} can be created only by a commit of its parent")
         if owner is not None:
             self._owners.register(owner)
+        loop = asyncio.get_running_loop()
+        creation = _Creation(run, owner, loop.create_future())
+        self._creations.append(creation)
+        if len(self._creations) == 1:
+            loop.call_soon(self._create_all)  # those that are asked for in the same round of the loop share a commit
+        return await creation.answer
+
+    def _create_all(self) -> None:
+        creations, self._creations = self._creations, []
+        try:
+            made = self._record_creations(creations)
+        except Exception as error:  # noqa: BLE001 - everybody who waits gets it
+            for creation in creations:
+                if not creation.answer.done():
+                    creation.answer.set_exception(error)
+            return
+        for creation in creations:
+            if creation.answer.done():
+                continue  # its caller gave up; the run may be recorded
+            answer = made.get(creation)
+            if answer is not None:
+                creation.answer.set_result(answer)
+            else:
+                taken = RunAlreadyExistsError(f"there is a run {creation.run.id} already", hint="use another run id")
+                creation.answer.set_exception(taken)
+
+    def _record_creations(self, creations: Sequence[_Creation]) -> dict[_Creation, tuple[RunRecord, Lease | None]]:
+        """Record new runs in one transaction; those whose id is taken are left out."""
         now = self._now()
-        lease = None if owner is None else Lease(run.id, owner, 1, now + LEASE_TTL)
+        new: dict[RunId, _Creation] = {}
         crash_point("create.before_commit")
         with self._db.write():
-            if self._exists(run.id):
-                raise RunAlreadyExistsError(f"there is a run {run.id} already", hint="use another run id")
+            for creation in creations:
+                if creation.run.id not in new and not self._exists(creation.run.id):
+                    new[creation.run.id] = creation
             recording = Recording({}, self._exists)
-            recording.create(run, now, None)
+            for creation in new.values():
+                recording.create(creation.run, now, None)
             recording.write(self._db)
-            at, until = (rows.stamp(now), rows.stamp(lease.expires_at)) if lease else (None, None)
-            epoch = lease.epoch if lease else 0
-            self._db.run(sql.INSERT_LEASE, run_id=run.id, owner=owner, epoch=epoch, taken_at=at, expires_at=until)
+            for run_id, creation in new.items():
+                held = creation.owner is not None
+                at, until = (rows.stamp(now), rows.stamp(now + LEASE_TTL)) if held else (None, None)
+                values = {"owner": creation.owner, "epoch": int(held), "taken_at": at, "expires_at": until}
+                self._db.run(sql.INSERT_LEASE, run_id=run_id, **values)
         crash_point("create.after_commit")
         self._bell.ring()
-        return await self.run(run.id), lease
+        return {c: (self._run(c.run.id), _first_lease(c, now)) for c in new.values()}
 
     async def commit(self, batches: Sequence[RunBatch]) -> frozenset[RunId]:
         """See `RunStore.commit`; it commits on the calling thread (ADR 0005)."""
@@ -136,6 +180,9 @@ class SqliteRunStore:
 
     async def run(self, run_id: RunId) -> RunRecord:
         """See `RunStore.run`."""
+        return self._run(run_id)
+
+    def _run(self, run_id: RunId) -> RunRecord:
         row = self._db.one(sql.RUN, run=run_id)
         if row is None:
             raise _no_run(run_id)
@@ -340,3 +387,7 @@ def _utc_now() -> datetime:
 
 def _no_run(run_id: RunId) -> NotFoundError:
     return NotFoundError(f"there is no run {run_id}", hint="`shoal runs` lists them")
+
+
+def _first_lease(creation: _Creation, at: datetime) -> Lease | None:
+    return None if creation.owner is None else Lease(creation.run.id, creation.owner, 1, at + LEASE_TTL)
