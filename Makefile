@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full unit check format docs lock clean
+.PHONY: help setup demo test test-full unit check format docs lock clean bench bench-peers bench-page
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -44,6 +44,15 @@ demo: $(STAMP)   ## Report on this source tree: the workflow of examples/repo_re
 	SHOAL_HOME="$${SHOAL_HOME:-$(CURDIR)/.demo/home}" $(BIN)/shoal run \
 	  examples/repo_report/repo_report/workflows/report.yaml -i path="$(CURDIR)" -i out="$(CURDIR)/.demo" && \
 	echo "The report is .demo/report.md. It took $$(( $$(date +%s) - start )) s."
+
+bench: $(STAMP)  ## Measure Shoal and bare Ray side by side; BENCH="--quick", "--only fanout", "--repeat 3"
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-peers: $(STAMP) ## Likewise, and other systems, each in an environment of its own
+	$(BIN)/python -m benchmarks --peers $(BENCH)
+
+bench-page: $(STAMP) ## Write the last result into docs/performance.md
+	$(BIN)/python -m benchmarks --page
 
 docs: $(STAMP)   ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
