@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full unit check format docs lock clean bench bench-peers bench-page
+.PHONY: help setup demo test test-full unit check format docs lock clean bench bench-peers bench-page bench-lock
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -53,6 +53,12 @@ bench-peers: $(STAMP) ## Likewise, and other systems, each in an environment of 
 
 bench-page: $(STAMP) ## Write the last result into docs/performance.md
 	$(BIN)/python -m benchmarks --page
+
+bench-lock: $(STAMP) ## Resolve the environments of other systems anew into benchmarks/peers/requirements/
+	cd benchmarks/peers/requirements && for name in *.in; do \
+	  override=$$(ls $${name%.in}.override 2>/dev/null); \
+	  $(CURDIR)/$(BIN)/uv pip compile $$name $${override:+--override $$override} --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o $${name%.in}.txt; done
 
 docs: $(STAMP)   ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

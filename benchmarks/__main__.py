@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from benchmarks.place import MeasurementError
 from benchmarks.result import Result, load, merged, save
 from benchmarks.rows import PEERS, ROWS
 
+ROUNDS: Final = 5
 RESULTS: Final = Path(__file__).with_name("results")
 
 
@@ -22,8 +24,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Shoal and bare Ray side by side.")
     names = [row.name for row in (*ROWS, PEERS)]
     parser.add_argument("--only", action="append", choices=names, metavar="ROW", help=f"repeatable: {', '.join(names)}")
-    parser.add_argument("--repeat", type=int, default=5, metavar="N", help="rounds of each row, fewer for long ones (5)")
-    parser.add_argument("--quick", action="store_true", help="small sizes and one round: a look whether it works")
+    parser.add_argument("--repeat", type=int, metavar="N", help="rounds of each row, fewer for long ones (5; with --quick: 1)")
+    parser.add_argument("--quick", action="store_true", help="small sizes: a look whether it works")
     parser.add_argument("--peers", action="store_true", help="other systems, too")
     parser.add_argument("--keep", action="store_true", help="keep rows of the last result that are not measured now")
     parser.add_argument("--ray-address", metavar="ADDRESS", help="a Ray to use instead of one of its own")
@@ -61,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.page:
         return _write_page()
     rows = _rows(options.only, peers=options.peers)
-    repeat = 1 if options.quick and "--repeat" not in (arguments or sys.argv) else max(1, options.repeat)
+    repeat = max(1, options.repeat or (1 if options.quick else ROUNDS))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     try:
         measured = suite.measure(rows, repeat=repeat, quick=options.quick, address=options.ray_address, tell=_tell)
     except MeasurementError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import place
@@ -23,12 +23,14 @@ class Bench:
         ray: The Ray that both sides share.
         place: Folders of the run.
         tell: Takes a line about how it goes.
+        absent: Why a side of the row cannot be measured, by its name; a row adds to it.
     """
 
     sizes: Sizes
     ray: LocalRay
     place: place.Place
     tell: Callable[[str], None]
+    absent: dict[str, str] = field(default_factory=dict[str, str])
 
     def shoal(self, measure: str, home: Path | None = None, **question: object) -> dict[str, float]:
         """Measure Shoal's side on the shared Ray, in a fresh home unless one is given."""

@@ -102,4 +102,4 @@ def last_object(out: str) -> dict[str, Any]:
 
 
 def _name(line: Sequence[str]) -> str:
-    return " ".join(Path(word).name for word in line[:4])[:80]
+    return " ".join(Path(word).name for word in line[:4] if not word.startswith("{"))

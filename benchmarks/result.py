@@ -24,12 +24,19 @@ class RowResult:
         seconds: How long it took.
         figures: Samples by name without the row's, round by round; None where a round failed.
         trouble: What went wrong; empty if nothing did.
+        absent: Why a side could not be measured, by its name.
     """
 
     measured_at: str
     seconds: float
     figures: dict[str, list[float | None]] = field(default_factory=dict[str, list[float | None]])
     trouble: str = ""
+    absent: dict[str, str] = field(default_factory=dict[str, str])
+
+    def reason(self, figure: str) -> str:
+        """Return why a figure (`row.side...`) is missing, if it is known."""
+        sides = figure.split(".")
+        return next((why for side, why in self.absent.items() if side in sides), self.trouble)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +66,8 @@ class Result:
     def comparisons(self, goals: Sequence[Goal]) -> list[Comparison]:
         """Hold the figures against goals, in their order."""
         figures = self.figures
-        troubles = {name: told.trouble for name, told in self.rows.items()}
-        return [compare(goal, figures, troubles.get(goal.row, "")) for goal in goals]
+        reasons = [self.rows[goal.row].reason(goal.theirs) if goal.row in self.rows else "" for goal in goals]
+        return [compare(goal, figures, reason) for goal, reason in zip(goals, reasons, strict=True)]
 
 
 def to_json(result: Result, goals: Sequence[Goal]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from benchmarks import machine
@@ -42,6 +42,7 @@ def measure(rows: Sequence[Row], *, repeat: int, quick: bool, address: str | Non
 
 
 def _row(bench: Bench, row: Row, rounds: int) -> RowResult:
+    bench = replace(bench, absent={})
     bench.tell(f"{row.name}: {row.about}")
     watch = Stopwatch()
     done: list[Figures] = []
@@ -60,7 +61,7 @@ def _row(bench: Bench, row: Row, rounds: int) -> RowResult:
     except (MeasurementError, OSError) as error:
         trouble = str(error)
         bench.tell(f"  {error}")
-    return RowResult(_now(), round(watch.seconds, 1), aligned(done), trouble)
+    return RowResult(_now(), round(watch.seconds, 1), aligned(done), trouble, bench.absent)
 
 
 def aligned(rounds: Sequence[Figures]) -> dict[str, list[float | None]]:

@@ -36,6 +36,7 @@ def main(chain: int, fanout: int, folder: str) -> dict[str, float]:
 
     figures: dict[str, float] = {}
     chain_of(2)
+    fan_of(4)
     begun = time.perf_counter()
     chain_of(chain)
     figures["chain"] = (time.perf_counter() - begun) / chain * 1e3

@@ -51,6 +51,7 @@ def _prepared(bench: Bench) -> dict[str, Callable[[], Figures]]:
             python = environments.build(peer.name, bench.tell)
             more = {"server": str(environments.restate_server(bench.tell))} if peer.name == "restate" else {}
         except (place.MeasurementError, OSError) as error:
+            bench.absent[peer.name] = f"cannot be set up: {error}"
             bench.tell(f"  {peer.name} cannot be set up: {error}")
             continue
         sides[peer.name] = lambda p=peer, python=python, more=more: _measured(bench, p, python, more)
@@ -101,6 +102,7 @@ def _session(bench: Bench) -> Iterator[Round]:
         try:
             return side()
         except place.MeasurementError as error:
+            bench.absent[name.removesuffix("-command")] = str(error)
             bench.tell(f"  {name}: {error}")
             return {}
 

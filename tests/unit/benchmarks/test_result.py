@@ -30,6 +30,15 @@ def test_the_file_says_what_follows_from_the_samples(tmp_path):
     assert (comparison["value"], comparison["verdict"], comparison["wanted"]) == (0.75, "met", "at most 0.75 times")
 
 
+def test_a_side_that_is_absent_says_why_and_the_row_why_it_failed():
+    row = RowResult("t", 1.0, {"shoal": [1.0]}, "it broke", {"dbos": "no network"})
+    assert row.reason("peers.dbos.chain") == "no network"
+    assert row.reason("peers.other.chain") == "it broke"
+    lost = dataclasses.replace(GOAL, ours="peers.shoal", theirs="peers.dbos.chain", row="peers")
+    (comparison,) = dataclasses.replace(RESULT, rows={"peers": row}).comparisons([lost])
+    assert comparison.told == "not measured: no network"
+
+
 def test_a_file_of_another_schema_is_refused(tmp_path):
     (tmp_path / "r.json").write_text('{"schema": 99}')
     with pytest.raises(ValueError, match="99"):
