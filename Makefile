@@ -69,4 +69,4 @@ lock: $(STAMP)   ## Resolve the dependencies anew into requirements/
 	awk '/^uv==/{on=1} on{print; if(!/\\$$/) exit}' requirements/dev.txt > requirements/uv.txt
 
 clean:           ## Remove what was built (not your SHOAL_HOME)
-	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/.work build dist site .pytest_cache .ruff_cache .hypothesis

@@ -65,19 +65,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = _rows(options.only, peers=options.peers)
     repeat = max(1, options.repeat or (1 if options.quick else ROUNDS))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    file = options.out / ("quick.json" if options.quick else "latest.json")
+    old = load(file) if options.keep and file.exists() else None
+    result: Result | None = None
     try:
-        measured = suite.measure(rows, repeat=repeat, quick=options.quick, address=options.ray_address, tell=_tell)
+        for measured in suite.measure(
+            rows, repeat=repeat, quick=options.quick, address=options.ray_address, tell=_tell
+        ):  # each row is on disk before the next begins
+            result = merged(measured, old)
+            save(result, load_goals(), file)
+            file.with_suffix(".svg").write_text(_chart(result))
     except MeasurementError as error:
         sys.stderr.write(f"{error}\n")
         return 3
-    goals = load_goals()
-    file = options.out / ("quick.json" if options.quick else "latest.json")
-    result = merged(measured, load(file)) if options.keep and file.exists() else measured
-    save(result, goals, file)
-    file.with_suffix(".svg").write_text(_chart(result))
-    comparisons = [c for c in result.comparisons(goals) if c.goal.row in result.rows]
+    if result is None:
+        return 2
+    _print(result)
+    return 0 if all(result.rows[row.name].figures for row in rows) else 1
+
+
+def _print(result: Result) -> None:
+    comparisons = [c for c in result.comparisons(load_goals()) if c.goal.row in result.rows]
+    if result.quick:
+        sys.stdout.write("SMALL SIZES, not those that the lines tell: a look whether the suite works.\n\n")
     sys.stdout.write(f"{table.text(comparisons)}\n{table.circumstances(result)}\n{table.summary(comparisons)}\n")
-    return 0 if all(row.figures for row in measured.rows.values()) else 1
 
 
 def _tell(line: str) -> None:

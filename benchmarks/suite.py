@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
@@ -15,8 +15,10 @@ from benchmarks.result import Result, RowResult
 from benchmarks.sizes import FULL, QUICK
 
 
-def measure(rows: Sequence[Row], *, repeat: int, quick: bool, address: str | None, tell: Callable[[str], None]) -> Result:
-    """Measure rows and return what came of them; stops what it started, also when it is interrupted.
+def measure(
+    rows: Sequence[Row], *, repeat: int, quick: bool, address: str | None, tell: Callable[[str], None]
+) -> Iterator[Result]:
+    """Measure rows and yield what came of them so far after each; stops what it started, also when it is interrupted.
 
     Args:
         rows: In this order.
@@ -34,11 +36,13 @@ def measure(rows: Sequence[Row], *, repeat: int, quick: bool, address: str | Non
     try:
         described = machine.describe(folder.folder)
         bench = Bench(sizes, ray, folder, tell)
-        measured = {row.name: _row(bench, row, min(repeat, sizes.rounds) if row.long else repeat) for row in rows}
+        measured: dict[str, RowResult] = {}
+        for row in rows:
+            measured[row.name] = _row(bench, row, min(repeat, sizes.rounds) if row.long else repeat)
+            yield Result(_now(), quick, repeat, described, asdict(sizes), dict(measured))
     finally:
         ray.stop()
         folder.close()
-    return Result(_now(), quick, repeat, described, asdict(sizes), measured)
 
 
 def _row(bench: Bench, row: Row, rounds: int) -> RowResult:
