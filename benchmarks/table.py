@@ -60,11 +60,12 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
 def circumstances(result: Result) -> str:
     """Return a paragraph about where and how the figures came to be."""
     machine = result.machine
+    rounds = f"Medians of up to {result.repeat} rounds" if result.repeat > 1 else "One round of each row, so there is no spread"
     told = (
         f"Measured {result.measured_at[:16].replace('T', ' ')} UTC on {machine['cores']} cores and "
         f"{machine['memory_gib']} GiB of memory ({machine['system']}), Python {machine['python']}, Ray {machine['ray']}, "
         f"Shoal {machine['shoal']}; the disk ({machine['filesystem']}) takes {machine['fsync_ms']} ms for an append of 4 KiB "
-        f"and its fsync. The fsync is {FSYNC}. Medians of up to {result.repeat} rounds."
+        f"and its fsync. The fsync is {FSYNC}. {rounds}."
     )
     if result.quick:
         told += " **Small sizes: a look whether the suite works, which says nothing about the goals.**"
