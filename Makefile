@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full unit check format docs lock clean
+.PHONY: help setup demo test test-full unit check format docs lock clean bench bench-peers bench-page bench-lock
 
 help:            ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -45,6 +45,21 @@ demo: $(STAMP)   ## Report on this source tree: the workflow of examples/repo_re
 	  examples/repo_report/repo_report/workflows/report.yaml -i path="$(CURDIR)" -i out="$(CURDIR)/.demo" && \
 	echo "The report is .demo/report.md. It took $$(( $$(date +%s) - start )) s."
 
+bench: $(STAMP)  ## Measure Shoal and bare Ray side by side; BENCH="--quick", "--only fanout", "--repeat 3"
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-peers: $(STAMP) ## Likewise, and other systems, each in an environment of its own
+	$(BIN)/python -m benchmarks --peers $(BENCH)
+
+bench-page: $(STAMP) ## Write the last result into docs/performance.md
+	$(BIN)/python -m benchmarks --page
+
+bench-lock: $(STAMP) ## Resolve the environments of other systems anew into benchmarks/peers/requirements/
+	cd benchmarks/peers/requirements && for name in *.in; do \
+	  override=$$(ls $${name%.in}.override 2>/dev/null); \
+	  $(CURDIR)/$(BIN)/uv pip compile $$name $${override:+--override $$override} --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o $${name%.in}.txt; done
+
 docs: $(STAMP)   ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -54,4 +69,4 @@ lock: $(STAMP)   ## Resolve the dependencies anew into requirements/
 	awk '/^uv==/{on=1} on{print; if(!/\\$$/) exit}' requirements/dev.txt > requirements/uv.txt
 
 clean:           ## Remove what was built (not your SHOAL_HOME)
-	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/.work build dist site .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Other systems on the same work: their pinned environments and the scripts that measure them."""
