@@ -109,6 +109,8 @@ async def _serve(platform: Platform, file: LockFile, folder: str, requests: Sequ
                 reasons[request] = why
         elif platform.is_not_locked(result):
             reasons[request] = locked.reasons.get(request, "")
+        elif locked.entry(request) is not None:
+            reasons[request] = str(result)
         else:
             refused[request] = str(result)
     return _Served(locks, reasons, refused)

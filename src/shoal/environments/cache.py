@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shoal.environments.notes import locked
+
 READY: Final = ".shoal.json"
 """Note in a built environment: what is in it, its bytes, when it was built. Its mtime is when it was last asked for."""
 
@@ -96,7 +98,7 @@ class EnvironmentFolder:
         """Remove what builds and removals that were killed left; what is under way is not touched."""
         for left in (*self.root.glob(".new-*"), *self.root.glob(".gone-*")):
             key = left.name.split("-")[1]
-            with contextlib.suppress(OSError), _locked(self.root / "locks" / key, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            with contextlib.suppress(OSError), locked(self.root / "locks" / key, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 shutil.rmtree(left, ignore_errors=True)
         for left in self.root.glob(".lock-*"):
             with contextlib.suppress(FileNotFoundError):
@@ -129,7 +131,7 @@ class EnvironmentFolder:
         """Hold the right to build or remove an environment; waits for whoever holds it, in any process of this node."""
         locks = self.root / "locks"
         locks.mkdir(parents=True, exist_ok=True)
-        with _locked(locks / key, fcntl.LOCK_EX) as _:
+        with locked(locks / key, fcntl.LOCK_EX) as _:
             yield
 
     def make_room(self, keep: str) -> list[str]:
@@ -203,7 +205,7 @@ class EnvironmentFolder:
     def _alone(self, key: str) -> Generator[None]:
         """Hold an environment that nobody uses or is busy with. Raises `OSError` if somebody does."""
         mode = fcntl.LOCK_EX | fcntl.LOCK_NB
-        with _locked(self.root / "locks" / key, mode), _locked(self.path(key) / IN_USE, mode):
+        with locked(self.root / "locks" / key, mode), locked(self.path(key) / IN_USE, mode):
             yield
 
     def _remove(self, key: str) -> bool:
@@ -216,13 +218,3 @@ class EnvironmentFolder:
         except OSError:
             return False
         return True
-
-
-@contextlib.contextmanager
-def _locked(path: Path, mode: int) -> Generator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, mode)
-        yield
-    finally:
-        os.close(descriptor)

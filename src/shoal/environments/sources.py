@@ -6,6 +6,7 @@ that an unchanged source is built once.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from shoal.environments.base import machine
-from shoal.environments.notes import write_whole
+from shoal.environments.notes import locked, write_whole
 from shoal.environments.uv import Uv, UvFailedError, shortened, without_credentials
 from shoal.errors import IndexUnavailableError, NotFoundError, ToolResolutionError
 from shoal.model.ids import Digest
@@ -240,16 +241,21 @@ def _git(*arguments: str) -> str:
 
 
 def _noted(content: str, blobs: BlobStore, uv: Uv, build: Callable[[], bytes]) -> bytes:
-    """Return the wheel that was built from a content, built now if there is no note of it, or its blob is gone."""
+    """Return the wheel that was built from a content, built now if there is no note of it, or its blob is gone.
+
+    Of several callers on this host one builds, and the others wait for it.
+    """
     key = hashlib.sha256("\0".join((content, uv.python, *machine())).encode()).hexdigest()
     note = uv.root / "sources" / f"{key}.json"
-    try:
-        return blobs.get(Digest(json.loads(note.read_text())["wheel"]))
-    except (OSError, ValueError, KeyError, NotFoundError):
-        pass
-    data = build()
-    write_whole(note, json.dumps({"wheel": blobs.put(data)}).encode())
-    return data
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with locked(note.with_suffix(".lock"), fcntl.LOCK_EX):
+        try:
+            return blobs.get(Digest(json.loads(note.read_text())["wheel"]))
+        except (OSError, ValueError, KeyError, NotFoundError):
+            pass
+        data = build()
+        write_whole(note, json.dumps({"wheel": blobs.put(data)}).encode())
+        return data
 
 
 def _identity(data: bytes, origin: str) -> tuple[str, str, str]:
