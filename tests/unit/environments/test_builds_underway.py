@@ -1,8 +1,12 @@
 """Several who want one environment, builds ahead of their use, and what is kept from removal."""
 
 import asyncio
+import functools
+import hashlib
+import http.server
 import os
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -231,3 +235,41 @@ def test_an_environment_that_stands_needs_neither_index_nor_resolver(counted, tm
     found = asyncio.run(again.build(lock))
     assert (found.python, found.reused) == (built.python, True)
     assert subprocess.run([found.python, "-c", "import dep"], check=False).returncode == 0
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def test_what_is_in_the_cache_is_not_asked_of_the_index_again(tmp_path, blobs, monkeypatch):
+    """An index of one package that is then gone: the environment is built from what was downloaded, in another home."""
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    wheel = make_wheel(tmp_path / "index" / "dep", "dep", "1.0", {"dep.py": ""})
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (wheel.parent / "index.html").write_text(f'<a href="{wheel.name}#sha256={digest}">{wheel.name}</a>')
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files, directory=str(tmp_path / "index")))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    variables = {
+        "PIP_INDEX_URL": f"http://127.0.0.1:{server.server_port}/",
+        "PIP_CONFIG_FILE": os.devnull,
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_DIRS": str(tmp_path),
+    }
+    try:
+        first = UvEnvironments(tmp_path / "first", blobs, HereRunner(), variables=variables)
+        lock = asyncio.run(first.lock(["dep"], process=False, base_dir=None))
+        assert not asyncio.run(first.build(lock)).reused
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    second = UvEnvironments(tmp_path / "second", blobs, HereRunner(), variables=variables)
+    assert not asyncio.run(second.build(lock)).reused
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "empty"))
+    third = UvEnvironments(tmp_path / "third", blobs, HereRunner(), variables=variables)
+    with pytest.raises(IndexUnavailableError, match=r"dep==1\.0 must come from the package index"):
+        asyncio.run(third.build(lock))
