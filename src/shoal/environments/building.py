@@ -32,16 +32,25 @@ _TOOLS: Final = "tool.entrypoint"
 
 _MODULE: Final = "_shoal_environment"
 
+_LOOKS: Final = 100
+"""Tries of a process to mark its environment as used, a hundredth of a second apart."""
+
 _IN_USE_CODE: Final = f'''"""Marks this environment as used for as long as this process lives, so that it is not evicted."""
 
 import fcntl
 import os
 import sys
+import time
 
 _held = None
 try:
     _held = os.open(os.path.join(sys.prefix, {IN_USE!r}), os.O_RDONLY | os.O_CLOEXEC)
-    fcntl.flock(_held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    for _ in range({_LOOKS}):
+        try:
+            fcntl.flock(_held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:  # somebody looks whether it is in use
+            time.sleep(0.01)
 except OSError:
     pass
 '''

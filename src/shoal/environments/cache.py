@@ -117,7 +117,7 @@ class EnvironmentFolder:
         descriptor = -1
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)  # whoever holds it alone looks at it, or removes it: both are short
             if os.path.samestat(os.fstat(descriptor), path.stat()):  # else it was removed between the two
                 return descriptor
         except OSError:

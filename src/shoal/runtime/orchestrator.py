@@ -266,10 +266,11 @@ class Orchestrator:
             check_run(run.spec, adapters.secrets, adapters.host_tools)
         checked = await check_tools(given or (), adapters.resolver, accept_change=run.accept_tool_change)
         run.locks = await pin_tools(run.spec, checked, adapters.resolver)
-        if tuple(run.locks.values()) != given:
+        use = run.spec.lock_file if run.record.started_at is None else None
+        if tuple(run.locks.values()) != given or use is not None:
             run.pending.append(ToolsLocked(tuple(run.locks.values()), adapters.store.now()))
-        if run.spec.lock_file is not None and run.record.started_at is None:
-            run.pending.append(note_of(run.spec.lock_file, adapters.store.now()))
+        if use is not None:
+            run.pending.append(note_of(use, adapters.store.now()))
 
     def _blame(self, run: Driven, error: Exception) -> None:
         """End or give back the run that an error belongs to; without Ray the orchestrator ends, as when a commit fails."""
