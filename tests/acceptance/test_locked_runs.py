@@ -35,14 +35,15 @@ def flow(tmp_path):
 
 
 @pytest.mark.own_ray
-def test_what_is_locked_runs_without_an_index_also_after_a_restart_of_ray(tmp_path, ray_address, flow):
-    online = Command(tmp_path / "home", ray_address)
+@pytest.mark.timeout(300)
+def test_what_is_locked_and_built_runs_on_a_new_ray_without_an_index(tmp_path, flow):
+    online = Command(tmp_path / "home", None)
     made = online("tools", "lock", flow)
     assert made.returncode == 0, made.stderr
     assert re.search(r"^added +humanize:naturalsize +humanize [\d.]+$", made.stdout, re.MULTILINE)
     version = re.search(r"humanize ([\d.]+)", made.stdout)[1]
     assert "://" not in (flow.parent / "shoal.lock").read_text()
-    first = online("run", flow, "--json")
+    first = online("run", flow, "--executor", "inline", "--json")
     assert json.loads(first.stdout)["outputs"] == {"size": "12.3 kB"}, first.stderr
 
     alone = {**NO_INDEX, "UV_CACHE_DIR": str(tmp_path / "no-cache")}
