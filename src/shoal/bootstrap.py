@@ -22,7 +22,13 @@ from shoal.ports import BlobStore, EnvironmentProvider, LogStore, NodeRunner, Ru
 from shoal.runtime.orchestrator import Adapters, Orchestrator
 
 if TYPE_CHECKING:
+    from shoal.environments.locked import LockedEnvironments
+    from shoal.environments.provider import UvEnvironments
+    from shoal.errors import ShoalError
     from shoal.executors.ray.cluster import RayConnection
+    from shoal.model.locks import LockEntry, LockFile
+    from shoal.model.tools import ToolLock, ToolRequest
+    from shoal.tools.resolver import KnownLocks, Resolver
 
 ExecutorKind = Literal["ray", "inline"]
 
@@ -54,6 +60,7 @@ class Platform:
         self.clock = SystemClock()
         self.store: RunStore = _open_store(settings)
         self._ray: RayConnection | None = None
+        self._closing = contextlib.ExitStack()
 
     @functools.cached_property
     def blobs(self) -> BlobStore:
@@ -95,12 +102,58 @@ class Platform:
         """Return the fingerprint under which runs of an executor are started and taken over."""
         return f"{kind}-{self._base_fingerprint}"
 
-    def environments(self, runner: NodeRunner) -> EnvironmentProvider:
+    def environments(self, runner: NodeRunner, *, fresh: bool = False) -> UvEnvironments:
         """Return the environments, built through a node runner."""
         from shoal.config import environment
         from shoal.environments.provider import UvEnvironments
 
-        return UvEnvironments(self.settings.home / "environments", self.blobs, runner, variables=environment())
+        root = self.settings.home / "environments"
+        made = UvEnvironments(root, self.blobs, runner, variables=environment(), fresh=fresh)
+        self._closing.callback(made.close)
+        return made
+
+    def index(self, *, fresh: bool = False) -> UvEnvironments:
+        """Return what resolves requirements here; builds go to this host, too. With `fresh` nothing that is kept counts."""
+        from shoal.executors.inline.node import InlineNodeRunner
+
+        return self.environments(InlineNodeRunner(), fresh=fresh)
+
+    def resolver(self, environments: EnvironmentProvider | None, *, known: KnownLocks | None = None) -> Resolver:
+        """Return what pins tools.
+
+        Args:
+            environments: Makes locks; None: what is not known is refused, and no index is asked.
+            known: Environments that are known beforehand.
+        """
+        from shoal.environments.locked import NoIndex
+        from shoal.tools.resolver import Resolver
+
+        return Resolver(environments or NoIndex(), self.blobs, known=known)
+
+    def locked_environments(self, file: LockFile, folder: str) -> LockedEnvironments:
+        """Return the environments that a lock file in a folder holds, where they still suit."""
+        from shoal.config import environment
+        from shoal.environments.index_settings import index_settings
+        from shoal.environments.locked import LockedEnvironments
+        from shoal.environments.uv import Uv
+
+        return LockedEnvironments(
+            file, folder, self.blobs, Uv(self.settings.home / "environments", index_settings(environment()))
+        )
+
+    def is_not_locked(self, error: ShoalError) -> bool:
+        """Return whether an error says only that a lock file does not serve a tool."""
+        from shoal.environments.locked import NotLockedError
+
+        return isinstance(error, NotLockedError)
+
+    def lock_entry(self, request: ToolRequest, lock: ToolLock, folder: str, workflow: str) -> LockEntry | None:
+        """Return the entry of a lock file in a folder for a pinned tool; None if there is nothing to lock."""
+        from shoal.environments.locked import base_entry, entry_of
+
+        if lock.environment is not None:
+            return entry_of(request, lock.environment, folder, workflow)
+        return base_entry(request, lock.distribution, folder, workflow) if lock.distribution is not None else None
 
     def connect_ray(self) -> RayConnection:
         """Make this process a driver of the cluster of the settings, or of a local Ray; once.
@@ -144,7 +197,6 @@ class Platform:
             RayUnavailableError: Ray cannot be started or reached.
         """
         from shoal.tools.builtins import HOST_TOOLS
-        from shoal.tools.resolver import Resolver
 
         self.check_secrets()
         executor, runner = self._executor(kind)
@@ -154,7 +206,7 @@ class Platform:
             blobs=self.blobs,
             logs=self.logs,
             executor=executor,
-            resolver=Resolver(environments, self.blobs),
+            resolver=self.resolver(environments),
             environments=environments,
             secrets=self.secrets,
             clock=self.clock,
@@ -216,6 +268,7 @@ class Platform:
         if self._ray is not None:
             self._ray.close()
             self._ray = None
+        self._closing.close()
         self.store.close()
 
 

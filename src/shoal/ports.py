@@ -376,8 +376,22 @@ class ToolInvoker(Protocol):
 class NodeRunner(Protocol):
     """Runs a function on a node, in the base environment, outside of every attempt."""
 
-    async def run_on_node(self, function: Callable[..., T], /, *args: object) -> T:
-        """Run a function that pickles, and return what it returns. Raises what it raises, or `WorkerLostError`."""
+    async def run_on_node(self, function: Callable[..., T], /, *args: object, node: str | None = None) -> T:
+        """Run a function that pickles, once, and return what it returns.
+
+        Args:
+            function: What is run.
+            *args: Its arguments.
+            node: Id of the node, as the executor names nodes; None: the one that the caller is on.
+
+        Raises:
+            WorkerLostError: There is no such node (any more), or it died meanwhile.
+            Exception: Whatever the function raises.
+        """
+        ...
+
+    def here(self) -> str | None:
+        """Return the id of the node that the caller is on; None where nodes have no ids."""
         ...
 
 
@@ -393,12 +407,32 @@ class EnvironmentProvider(Protocol):
         """
         ...
 
-    async def build(self, lock: EnvironmentLock, *, tell: Callable[[Progress], None] | None = None) -> BuiltEnvironment:
-        """Return the environment, built if it is not there; one build at a time of each, never half-built.
+    async def build(
+        self, lock: EnvironmentLock, *, node: str | None = None, tell: Callable[[Progress], None] | None = None
+    ) -> BuiltEnvironment:
+        """Return the environment, built if it is not there; one build at a time of each on a host, never half-built.
+
+        It is not removed there as long as this process lives, if it is on the caller's host. Nodes of one host share it.
+        Cancelling the caller does not stop a build. A build that `prepare` began is waited for, and its error raised.
+
+        Args:
+            lock: What is built.
+            node: Id of the node where it is to stand; None: the one that the caller is on.
+            tell: Told when a build begins and ends.
 
         Raises:
             EnvironmentBuildError: It cannot be built.
-            IndexUnavailableError: No index could be reached.
+            IndexUnavailableError: No index could be reached; names what is needed from it.
+            WorkerLostError: There is no such node (any more), or it died meanwhile.
+        """
+        ...
+
+    async def prepare(self, locks: Sequence[EnvironmentLock], *, node: str | None = None) -> None:
+        """Build environments ahead of their use, and return once each stands or has failed; for a task of its own.
+
+        At most two are built at once, in the order given; a `build` never waits for one that has not begun. Idempotent.
+        Raises nothing: what goes wrong is kept for the next `build` of that lock, but for an `InfrastructureError`, which
+        may have passed by then. Cancelled: begins no further build.
         """
         ...
 

@@ -14,7 +14,7 @@ from shoal.errors import UnsupportedError
 NOT_YET = frozenset({"serve", "token", "schedules", "card", "peers", "handoff", "fork", "new"})
 """Commands that are spoken for, and that this version does not have."""
 
-NOT_YET_OF = {"tools": frozenset({"lock", "envs"})}
+NOT_YET_OF: dict[str, frozenset[str]] = {"tools": frozenset()}
 
 
 _WHOLE = 1000

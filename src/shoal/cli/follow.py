@@ -69,6 +69,8 @@ async def follow(begin: Begin, interrupts: Interrupts, *, run_id: str | None, as
                 interrupts.advice = f"Resume with: shoal resume {run_id}"
                 if print_id:
                     note(f"run {run_id}")
+                for remark in handle.remarks:
+                    note(plain(remark))
                 try:
                     view = await _watch(handle, display)
                 except asyncio.CancelledError:

@@ -123,13 +123,18 @@ def show(
 
 async def _show_run(client: Client, run_id: str, *, events: bool, as_json: bool) -> int:
     from shoal.cli.inspection import inputs_of
-    from shoal.cli.view import event_to_json, run_to_json
+    from shoal.cli.view import event_to_json, run_to_json, tools_to_json
 
     view = await client.show(run_id)
     inputs = await inputs_of(client, view.run.id)
     log = [event async for event in client.events(run_id)] if events or not as_json else []
     if as_json:
-        emit_json(run_to_json(view) | {"inputs": inputs} | ({"events": [event_to_json(e) for e in log]} if events else {}))
+        emit_json(
+            run_to_json(view)
+            | {"inputs": inputs}
+            | tools_to_json(view)
+            | ({"events": [event_to_json(e) for e in log]} if events else {})
+        )
         return 0
     from shoal.cli.show import print_run
 

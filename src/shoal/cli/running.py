@@ -9,7 +9,7 @@ import typer
 
 from shoal.cli.api import connect
 from shoal.cli.loop import Interrupts, carry_out
-from shoal.cli.terminal import emit, emit_json
+from shoal.cli.terminal import emit, emit_json, note, plain
 from shoal.errors import InvalidInputError
 from shoal.model.ids import RUN_ID, new_run_id
 from shoal.model.values import Json
@@ -97,6 +97,8 @@ async def _detach(
         handle = await client.start(
             definition, values, run_id=run_id, executor="inline" if executor == "inline" else None, detach=True
         )
+    for remark in handle.remarks:
+        note(plain(remark))
     if as_json:
         emit_json({"run_id": handle.id, "workflow": definition.id, "detached": True})
     else:

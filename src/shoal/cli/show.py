@@ -90,6 +90,9 @@ def print_run(
         _values(console, inputs)
     console.print()
     console.print(steps)
+    if run.locks:
+        _heading(console, "tools" + (f", from shoal.lock {view.lock_file.digest[:12]}" if view.lock_file else ""))
+        _tools(console, view)
     if view.outputs is not None:
         _heading(console, "outputs")
         _values(console, view.outputs)
@@ -119,6 +122,19 @@ def _run_facts(view: RunView, now: datetime) -> Iterator[tuple[str, str | Text]]
         yield "", "being canceled"
     if run.shown_status == "resumable":
         yield "", f"go on with: shoal resume {run.id}"
+
+
+def _tools(console: Console, view: RunView) -> None:
+    """Print what the run is pinned to, and what its lock file did not serve."""
+    for lock in view.run.locks or ():
+        environment = lock.environment
+        where = f"  {environment.kind} {environment.digest[:12]}, packages: {len(environment.packages)}" if environment else ""
+        version = f"  {' '.join(lock.distribution)}" if lock.distribution is not None else ""
+        console.print(
+            Text.assemble(("  " + plain(lock.request.reference.text), "cyan"), version, (where, "dim")), soft_wrap=True
+        )
+    for remark in view.lock_file.remarks if view.lock_file is not None else ():
+        console.print(Text("  " + plain(remark), style="yellow"), soft_wrap=True)
 
 
 def print_step(

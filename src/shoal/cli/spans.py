@@ -10,6 +10,7 @@ from shoal.errors import InvalidInputError
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _AGE = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhdw])+\Z")
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw])")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt])?(i?b)?\Z")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -65,6 +66,19 @@ def parse_age(text: str) -> timedelta:
     if not _AGE.match(text.strip()):
         raise InvalidInputError(f"{text!r} is no age", hint="write a number and a unit: 45m, 12h, 30d, 2w")
     return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+
+
+def parse_size(text: str) -> int:
+    """Return a number of bytes such as `500MiB`, `10GB` or `1g`; the powers are those of 1024 but for `kB`, `MB`, `GB`, `TB`.
+
+    Raises:
+        InvalidInputError: The text has another form.
+    """
+    match = _SIZE.match(text.strip().lower())
+    if match is None:
+        raise InvalidInputError(f"{text!r} is no size", hint="write a number and a unit: 500MiB, 10GiB")
+    number, prefix, unit = match.groups()
+    return int(float(number) * (1000 if prefix and unit == "b" else 1024) ** (" kmgt".index(prefix or " ")))
 
 
 def bytes_text(count: int) -> str:

@@ -9,6 +9,7 @@ from shoal.cli.inspection import StepView
 from shoal.cli.spans import iso
 from shoal.model.events import Event
 from shoal.model.run import AttemptRecord, RunRecord, StepRecord
+from shoal.model.tools import ToolLock
 
 if TYPE_CHECKING:
     from shoal.client import RunView
@@ -24,6 +25,27 @@ def run_to_json(view: RunView) -> dict[str, Any]:
         "outputs": view.outputs,
         "error": run.error.to_json() if run.error else None,
         "steps": [step_to_json(step) for step in defined_steps(view.steps)],
+    }
+
+
+def tools_to_json(view: RunView) -> dict[str, Any]:
+    """Return `{tools: [{tool, isolation, version, packages, environment}], lock_file}`: what a run is pinned to."""
+    use = view.lock_file
+    return {
+        "tools": [tool_to_json(lock) for lock in view.run.locks or ()],
+        "lock_file": {"digest": use.digest, "remarks": list(use.remarks)} if use is not None else None,
+    }
+
+
+def tool_to_json(lock: ToolLock) -> dict[str, Any]:
+    """Return `{tool, isolation, version, packages, environment}`; the last is the digest of the environment's lock."""
+    environment = lock.environment
+    return {
+        "tool": lock.request.reference.text,
+        "isolation": environment.kind if environment is not None else "base",
+        "version": lock.distribution[1] if lock.distribution is not None else None,
+        "packages": [f"{p.name}=={p.version}" for p in environment.packages] if environment is not None else [],
+        "environment": environment.digest if environment is not None else None,
     }
 
 

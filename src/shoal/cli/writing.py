@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shoal.cli import locking
 from shoal.cli.catalog import Command, help_of
 from shoal.cli.running import JsonOption
 from shoal.cli.terminal import emit, emit_json
@@ -93,4 +94,5 @@ def list_tools(as_json: JsonOption = False) -> int:
     return 0
 
 
-tools.command("list", cls=Command, help=help_of(list_tools))(list_tools)
+for _name, _command in (("list", list_tools), ("lock", locking.lock), ("envs", locking.envs)):
+    tools.command(_name, cls=Command, help=help_of(_command))(_command)

@@ -3,7 +3,9 @@
 from shoal.bootstrap import PruneReport
 from shoal.client._client import Client, connect
 from shoal.client._diagnosis import Finding
+from shoal.client._environments import EnvironmentView
 from shoal.client._handle import RunHandle
+from shoal.client._locks import LockReport, ToolChange
 from shoal.client._view import RunView
 
-__all__ = ["Client", "Finding", "PruneReport", "RunHandle", "RunView", "connect"]
+__all__ = ["Client", "EnvironmentView", "Finding", "LockReport", "PruneReport", "RunHandle", "RunView", "ToolChange", "connect"]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, cast
 
 from shoal.bootstrap import Platform, PruneReport, open_platform
 from shoal.client._diagnosis import Finding, diagnose
+from shoal.client._environments import EnvironmentView, prune_environments, standing_environments
 from shoal.client._handle import RunHandle
+from shoal.client._locks import LockReport, lock_workflow, pinned_beside
 from shoal.client._view import RunView, Viewer
 from shoal.config import load_settings
 from shoal.errors import ConflictError, InvalidInputError, NotFoundError, RunAlreadyExistsError, ShoalError
@@ -106,7 +109,8 @@ class Client:
     ) -> RunHandle:
         """Start a run, or attach to the one that has this id.
 
-        The run is durable on return. A daemon of the same home and base environment drives it, if there is one; else this
+        The run is durable on return. A `shoal.lock` beside the workflow file pins its
+        tools. A daemon of the same home and base environment drives it, if there is one; else this
         process does, until the client is closed. Attaching to a run that nobody drives takes it up.
 
         Args:
@@ -121,7 +125,7 @@ class Client:
             DefinitionError: The workflow, an input or the file of secrets is wrong; nothing was recorded.
             NotFoundError: There is no such workflow.
             RunAlreadyExistsError: The id belongs to a run of another workflow or with other inputs.
-            InfrastructureError: Journal or Ray are unavailable.
+            InfrastructureError: Journal or Ray are unavailable, or what a locked source needs to be built.
         """
         flow = workflow if isinstance(workflow, Workflow) else find_workflow(workflow)
         given = check_inputs(flow, inputs or {})
@@ -140,11 +144,15 @@ class Client:
         new = NewRun(identity, spec, identity)
         if run_id is not None and (known := await self._known(identity)) is not None:
             return await self._attach(known, spec)
+        remarks: tuple[str, ...] = ()
+        if (pinned := await pinned_beside(self._platform, flow)) is not None:
+            use, locks = pinned
+            new, remarks = replace(new, spec=replace(spec, lock_file=use), locks=locks), use.remarks
         try:
             await self._create(new, kind, detach=detach)
         except RunAlreadyExistsError:
             return await self._attach(await self.store.run(identity), spec)
-        return RunHandle(self, identity)
+        return RunHandle(self, identity, remarks)
 
     async def _known(self, run_id: RunId) -> RunRecord | None:
         try:
@@ -230,6 +238,46 @@ class Client:
         new = NewRun(identity, spec, identity, retry_of=old.id, locks=old.locks)
         await self._create(new, spec.executor)
         return RunHandle(self, identity)
+
+    # ------------------------------------------------------------ tools
+
+    async def lock_tools(self, workflow: str | Path | Workflow, *, upgrade: bool = False, check: bool = False) -> LockReport:
+        """Write the exact packages of a workflow's tools, sub-workflows included, to `shoal.lock` beside its file.
+
+        Entries that still suit stay as they are, and so do those of other workflows of the folder. The file is replaced at
+        once, or not at all; nothing is written if nothing changed.
+
+        Args:
+            workflow: A file, an id, or a workflow that came from a file.
+            upgrade: Resolve every tool of the workflow anew.
+            check: Only look: nothing is resolved or written, and the report has a problem for each tool that is not locked.
+
+        Raises:
+            DefinitionError: The workflow is wrong, or the lock file is broken or none of ours.
+            NotFoundError: There is no such workflow.
+            ToolResolutionError: Some tool cannot be had; names every such step.
+            IndexUnavailableError: No index could be reached.
+        """
+        flow = workflow if isinstance(workflow, Workflow) else find_workflow(workflow)
+        return await lock_workflow(self._platform, flow, upgrade=upgrade, check=check)
+
+    def environments(self) -> tuple[EnvironmentView, ...]:
+        """Return the environments that stand on this host, the longest unused first."""
+        return standing_environments(self._platform)
+
+    def prune_environments(
+        self, *, older_than: timedelta | None, max_size: int | None, dry_run: bool = False
+    ) -> tuple[EnvironmentView, ...]:
+        """Remove environments of this host, the longest unused first, and what killed builds left; return which went.
+
+        One in use by a live worker, or held by a process that drives runs, is never removed.
+
+        Args:
+            older_than: Those that no run has asked for within that time; None: none for their age.
+            max_size: Of the rest so many that the others take at most these bytes; None: none for their size.
+            dry_run: Only say what would be removed.
+        """
+        return prune_environments(self._platform, older_than=older_than, max_size=max_size, dry_run=dry_run)
 
     # ------------------------------------------------------------ acting
 

@@ -29,10 +29,17 @@ ABANDONED_AFTER: Final = 5.0
 class RunHandle:
     """A run of this or another process. Losing the handle does not touch the run."""
 
-    def __init__(self, client: Client, run_id: RunId) -> None:
-        """Hold on to a run by its id; the client makes handles."""
+    def __init__(self, client: Client, run_id: RunId, remarks: tuple[str, ...] = ()) -> None:
+        """Hold on to a run by its id; the client makes handles.
+
+        Args:
+            client: Who made it.
+            run_id: The run.
+            remarks: What is worth saying of its start: which tools its lock file did not serve, and why.
+        """
         self._client = client
         self.id = run_id
+        self.remarks = remarks
 
     async def _ended(self) -> RunRecord:
         """Return the run once it has ended or nobody drives it any more; without looking at its steps."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from shoal.model.encoding import show
 from shoal.model.ids import RunId, StepPath
+from shoal.model.locks import LockFileUse
 from shoal.model.run import Progress, RunRecord, StepRecord, StepStatus
 from shoal.model.values import INLINE_LIMIT, Json
 from shoal.model.workflow import Workflow
@@ -25,6 +26,7 @@ class RunView:
             pending; then spawned steps. No items of a `foreach`.
         builds: Environment builds under way, by tool.
         outputs: The run's outputs, if it succeeded; what is no JSON, or large, as `{"$ref": digest, "type", "bytes"}`.
+        lock_file: The lock file that the run was started beside, if there was one.
     """
 
     run: RunRecord
@@ -32,6 +34,7 @@ class RunView:
     steps: Sequence[StepRecord]
     builds: Mapping[str, Progress] = field(default_factory=dict[str, Progress])
     outputs: dict[str, Json] | None = None
+    lock_file: LockFileUse | None = None
 
 
 class Viewer:
@@ -43,6 +46,7 @@ class Viewer:
         self._blobs = blobs
         self._run_id = run_id
         self._workflow: Workflow | None = None
+        self._lock_file: LockFileUse | None = None
         self._builds: dict[str, Progress] = {}
         self._seen = 0
 
@@ -50,13 +54,14 @@ class Viewer:
         """Return the run as it stands. Raises `NotFoundError`."""
         run = await self._store.run(self._run_id)
         if self._workflow is None:
-            self._workflow = (await self._store.spec(self._run_id)).workflow
+            spec = await self._store.spec(self._run_id)
+            self._workflow, self._lock_file = spec.workflow, spec.lock_file
         await self._follow_builds()
         recorded = await self._store.steps(self._run_id, items=False)
         outputs = None
         if run.outputs is not None:
             outputs = {key: show(v, self._blobs.get, limit=SHOWN_OUTPUT_LIMIT) for key, v in run.outputs.items()}
-        return RunView(run, self._workflow, in_order(self._workflow, recorded), dict(self._builds), outputs)
+        return RunView(run, self._workflow, in_order(self._workflow, recorded), dict(self._builds), outputs, self._lock_file)
 
     async def _follow_builds(self) -> None:
         while events := await self._store.events(self._run_id, after=self._seen):

@@ -79,6 +79,13 @@ def machine() -> tuple[str, ...]:
     )
 
 
+def machine_name() -> str:
+    """Return what a resolution is for, in words: interpreter, its minor version, platform and libc."""
+    markers = default_environment()
+    libc = platform.libc_ver()[0] or "musl" if sys.platform == "linux" else ""
+    return " ".join(filter(None, (markers["implementation_name"], markers["python_version"], sysconfig.get_platform(), libc)))
+
+
 def site_folders() -> tuple[str, ...]:
     """Return the folders of installed packages that the base environment sees, in its order."""
     folders = list(site.getsitepackages())

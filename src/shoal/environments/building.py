@@ -6,11 +6,14 @@ renamed into it, so whatever dies half-way, what stands is whole.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from typing import Final
 
@@ -20,22 +23,34 @@ from shoal.environments.cache import IN_USE, EnvironmentFolder
 from shoal.environments.index_settings import IndexSettings
 from shoal.environments.sources import stored_wheel
 from shoal.environments.uv import Uv, UvFailedError
-from shoal.errors import EnvironmentBuildError, NotFoundError
+from shoal.errors import EnvironmentBuildError, IndexUnavailableError, NotFoundError
 from shoal.model.tools import BuiltEnvironment, EnvironmentLock
 from shoal.ports import BlobStore
 
+_TOOLS: Final = "tool.entrypoint"
+"""Entry-point group under which a distribution names the tool that it is."""
+
 _MODULE: Final = "_shoal_environment"
+
+_LOOKS: Final = 100
+"""Tries of a process to mark its environment as used, a hundredth of a second apart."""
 
 _IN_USE_CODE: Final = f'''"""Marks this environment as used for as long as this process lives, so that it is not evicted."""
 
 import fcntl
 import os
 import sys
+import time
 
 _held = None
 try:
     _held = os.open(os.path.join(sys.prefix, {IN_USE!r}), os.O_RDONLY | os.O_CLOEXEC)
-    fcntl.flock(_held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    for _ in range({_LOOKS}):
+        try:
+            fcntl.flock(_held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:  # somebody looks whether it is in use
+            time.sleep(0.01)
 except OSError:
     pass
 '''
@@ -57,6 +72,13 @@ class BuildPlan:
     blobs: BlobStore = field(repr=False)
 
 
+def find_here(plan: BuildPlan) -> BuiltEnvironment | None:
+    """Return the environment of a plan if it stands on this node, and note that it was asked for."""
+    folder = EnvironmentFolder(Path(plan.root), plan.limit)
+    key = build_key(plan.lock.digest, plan.lock.kind)
+    return BuiltEnvironment(key, str(folder.python(key)), 0.0, reused=True) if folder.ready(key) else None
+
+
 def build_here(plan: BuildPlan) -> BuiltEnvironment:
     """Return the environment of a plan on this node, built if it does not stand.
 
@@ -69,13 +91,12 @@ def build_here(plan: BuildPlan) -> BuiltEnvironment:
     started = time.monotonic()
     folder = EnvironmentFolder(Path(plan.root), plan.limit)
     key = build_key(plan.lock.digest, plan.lock.kind)
-    python = str(folder.python(key))
-    if folder.ready(key):
-        return BuiltEnvironment(key, python, 0.0, reused=True)
     try:
+        if (found := find_here(plan)) is not None:
+            return found
         with folder.building(key):
-            if folder.ready(key):  # another process has just built it
-                return BuiltEnvironment(key, python, 0.0, reused=True)
+            if (found := find_here(plan)) is not None:  # another process has just built it
+                return found
             _build(plan, folder, key)
             folder.make_room(key)
     except UvFailedError as error:
@@ -86,7 +107,7 @@ def build_here(plan: BuildPlan) -> BuiltEnvironment:
         ) from None
     except OSError as error:
         raise EnvironmentBuildError(f"the environment could not be built in {plan.root}: {error}") from error
-    return BuiltEnvironment(key, python, time.monotonic() - started, reused=False)
+    return BuiltEnvironment(key, str(folder.python(key)), time.monotonic() - started, reused=False)
 
 
 def _build(plan: BuildPlan, folder: EnvironmentFolder, key: str) -> None:
@@ -101,7 +122,15 @@ def _build(plan: BuildPlan, folder: EnvironmentFolder, key: str) -> None:
         (site / f"{_MODULE}.pth").write_text(f"import {_MODULE}\n")
         if plan.lock.packages:
             _install(plan, fresh, uv)
-        folder.write_note(fresh, [f"{p.name}=={p.version}" for p in plan.lock.packages])
+        folder.write_note(
+            fresh,
+            {
+                "packages": [f"{p.name}=={p.version}" for p in plan.lock.packages],
+                "digest": plan.lock.digest,
+                "kind": plan.lock.kind,
+                "tools": _tools(site),
+            },
+        )
         os.sync()  # or a rename that survives a power failure could name files that did not
         faults.crash_point("build.before_rename")
         fresh.rename(folder.path(key))
@@ -120,19 +149,57 @@ def _see_the_base(site: Path) -> None:
     (site / "zz_shoal_base.pth").write_text("".join(lines))
 
 
+def _tools(site: Path) -> list[str]:
+    """Return the names of the tools that were installed; nothing of them is imported."""
+    entries: list[EntryPoint] = [e for found in distributions(path=[str(site)]) for e in found.entry_points]
+    return sorted({entry.name for entry in entries if entry.group == _TOOLS})
+
+
 def _install(plan: BuildPlan, environment: Path, uv: Uv) -> None:
     with tempfile.TemporaryDirectory(prefix=".install-", dir=environment) as temporary:
         folder = Path(temporary)
-        lines: list[str] = []
+        lines: dict[str, str] = {}
         for package in plan.lock.packages:
             hashes = "".join(f" --hash={h}" for h in package.hashes)
             if package.wheel is not None:
                 name, data = stored_wheel(package.wheel, plan.blobs)
                 (folder / name).write_bytes(data)
-                lines.append(f"{package.name} @ {(folder / name).as_uri()}{hashes}")
+                lines[package.name] = f"{package.name} @ {(folder / name).as_uri()}{hashes}"
             else:
-                lines.append(f"{package.name}=={package.version}{hashes}")
-        (folder / "requirements.txt").write_text("\n".join(lines) + "\n")
-        flags = ["--quiet", "--no-deps", "--require-hashes", *plan.settings.flags]
-        python = str(environment / "bin" / "python")
-        uv.run(["pip", "install", *flags, "--python", python, "--requirements", "requirements.txt"], folder, locked=True)
+                lines[f"{package.name}=={package.version}"] = f"{package.name}=={package.version}{hashes}"
+        installation = _Installation(uv, folder, environment / "bin" / "python", plan.settings.flags)
+        try:
+            installation.run(lines.values(), "--offline")  # what is in the cache is not asked for again
+        except (UvFailedError, IndexUnavailableError):
+            try:
+                installation.run(lines.values())
+            except IndexUnavailableError as error:
+                missing = ", ".join(installation.missing(lines)) or "something of it"
+                raise dataclasses.replace(
+                    error, message=f"{missing} must come from the package index: {error.message}"
+                ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Installation:
+    """The calls of uv that put packages into an environment."""
+
+    uv: Uv
+    folder: Path
+    python: Path
+    flags: tuple[str, ...]
+
+    def run(self, lines: Iterable[str], *more: str) -> None:
+        (self.folder / "requirements.txt").write_text("\n".join(lines) + "\n")
+        fixed = ["--quiet", "--no-deps", "--require-hashes", *self.flags, "--python", str(self.python)]
+        self.uv.run(["pip", "install", *fixed, *more, "--requirements", "requirements.txt"], self.folder, locked=True)
+
+    def missing(self, lines: Mapping[str, str]) -> list[str]:
+        """Return what of the lines by name cannot be had without the index."""
+        found: list[str] = []
+        for name, line in lines.items():
+            try:
+                self.run([line], "--offline", "--target", str(self.folder / "there"))
+            except (UvFailedError, IndexUnavailableError):
+                found.append(name)
+        return found

@@ -12,13 +12,15 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shoal.environments.notes import locked
+
 READY: Final = ".shoal.json"
-"""Note in a built environment: what is in it, and how many bytes it takes. Its mtime is when it was last asked for."""
+"""Note in a built environment: what is in it, its bytes, when it was built. Its mtime is when it was last asked for."""
 
 IN_USE: Final = ".shoal-in-use"
 """File that each process of an environment holds locked, shared, as long as it lives."""
@@ -27,7 +29,7 @@ _YOUNG_SECONDS: Final = 600.0
 """What was asked for within that time is not evicted: its processes may be about to start."""
 
 _LEFT_SECONDS: Final = 6 * 3600.0
-"""A temporary folder that old was left by a process that was killed."""
+"""A temporary folder of a resolution that old was left by a process that was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,20 @@ class StandingEnvironment:
         packages: `name==version` of what it holds beside the base environment.
         size: Bytes; files that uv links from its cache count too.
         asked: When it was last asked for; seconds since 1970.
+        digest: Of its lock.
+        kind: `overlay` or `process`.
+        tools: Names of the tools among its packages.
+        built: When it was built; seconds since 1970.
     """
 
     key: str
     packages: tuple[str, ...]
     size: int
     asked: float
+    digest: str = ""
+    kind: str = "overlay"
+    tools: tuple[str, ...] = ()
+    built: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +91,47 @@ class EnvironmentFolder:
         """
         for left in self.root.glob(f".new-{key}-*"):
             shutil.rmtree(left, ignore_errors=True)
-        for left in self.root.glob(".*-*"):
+        self.sweep()
+        return self.root / f".new-{key}-{os.urandom(4).hex()}"
+
+    def sweep(self) -> None:
+        """Remove what builds and removals that were killed left; what is under way is not touched."""
+        for left in (*self.root.glob(".new-*"), *self.root.glob(".gone-*")):
+            key = left.name.split("-")[1]
+            with contextlib.suppress(OSError), locked(self.root / "locks" / key, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                shutil.rmtree(left, ignore_errors=True)
+        for left in self.root.glob(".lock-*"):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
                     shutil.rmtree(left, ignore_errors=True)
-        return self.root / f".new-{key}-{os.urandom(4).hex()}"
 
-    def write_note(self, folder: Path, packages: list[str]) -> None:
+    def write_note(self, folder: Path, content: Mapping[str, object]) -> None:
         """Write the note that makes a folder an environment; it becomes one when it is renamed to its key."""
         size = sum(e.stat(follow_symlinks=False).st_blocks * 512 for e in folder.rglob("*"))
         (folder / IN_USE).touch()
-        (folder / READY).write_text(json.dumps({"packages": packages, "bytes": size}))
+        (folder / READY).write_text(json.dumps({**content, "bytes": size, "built": time.time()}))
+
+    def hold(self, key: str) -> int | None:
+        """Keep an environment from being removed until the descriptor that is returned is closed; None: it does not stand."""
+        path = self.path(key) / IN_USE
+        descriptor = -1
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)  # whoever holds it alone looks at it, or removes it: both are short
+            if os.path.samestat(os.fstat(descriptor), path.stat()):  # else it was removed between the two
+                return descriptor
+        except OSError:
+            pass
+        if descriptor >= 0:
+            os.close(descriptor)
+        return None
 
     @contextlib.contextmanager
     def building(self, key: str) -> Generator[None]:
         """Hold the right to build or remove an environment; waits for whoever holds it, in any process of this node."""
         locks = self.root / "locks"
         locks.mkdir(parents=True, exist_ok=True)
-        with _locked(locks / key, fcntl.LOCK_EX) as _:
+        with locked(locks / key, fcntl.LOCK_EX) as _:
             yield
 
     def make_room(self, keep: str) -> list[str]:
@@ -122,30 +155,66 @@ class EnvironmentFolder:
             with contextlib.suppress(OSError, ValueError, KeyError):  # removed just now, or no environment
                 note = folder / READY
                 content = json.loads(note.read_text())
-                packages = tuple(map(str, content["packages"]))
-                found.append(StandingEnvironment(folder.name, packages, int(content["bytes"]), note.stat().st_mtime))
+                environment = StandingEnvironment(
+                    folder.name,
+                    tuple(map(str, content["packages"])),
+                    int(content["bytes"]),
+                    note.stat().st_mtime,
+                    str(content.get("digest", "")),
+                    str(content.get("kind", "overlay")),
+                    tuple(map(str, content.get("tools", ()))),
+                    float(content.get("built", 0.0)),
+                )
+                found.append(environment)
         return tuple(sorted(found, key=lambda e: e.asked))
+
+    def prune(
+        self, *, older_than: float | None, max_size: int | None, dry_run: bool = False
+    ) -> tuple[StandingEnvironment, ...]:
+        """Remove environments that no process uses, the longest unused first, and what killed builds left; return which.
+
+        Args:
+            older_than: Those not asked for within so many seconds go; None: none for their age.
+            max_size: Of the rest so many go that the others take at most these bytes; None: none for their size.
+            dry_run: Only return what would go.
+        """
+        if not dry_run:
+            self.sweep()
+        standing = self.standing()
+        total = sum(e.size for e in standing)
+        removed: list[StandingEnvironment] = []
+        for environment in standing:
+            too_old = older_than is not None and time.time() - environment.asked > older_than
+            too_much = max_size is not None and total > max_size
+            if not (too_old or too_much):
+                continue
+            if not self.in_use(environment.key) if dry_run else self._remove(environment.key):
+                removed.append(environment)
+                total -= environment.size
+        return tuple(removed)
+
+    def in_use(self, key: str) -> bool:
+        """Return whether a process uses an environment, or someone is busy with it."""
+        try:
+            with self._alone(key):
+                return False
+        except OSError:
+            return True
+
+    @contextlib.contextmanager
+    def _alone(self, key: str) -> Generator[None]:
+        """Hold an environment that nobody uses or is busy with. Raises `OSError` if somebody does."""
+        mode = fcntl.LOCK_EX | fcntl.LOCK_NB
+        with locked(self.root / "locks" / key, mode), locked(self.path(key) / IN_USE, mode):
+            yield
 
     def _remove(self, key: str) -> bool:
         """Remove an environment unless a process uses it or someone is busy with it."""
         try:
-            with (
-                _locked(self.root / "locks" / key, fcntl.LOCK_EX | fcntl.LOCK_NB),
-                _locked(self.path(key) / IN_USE, fcntl.LOCK_EX | fcntl.LOCK_NB),
-            ):
+            with self._alone(key):
                 doomed = self.root / f".gone-{key}"
                 self.path(key).rename(doomed)
                 shutil.rmtree(doomed, ignore_errors=True)
         except OSError:
             return False
         return True
-
-
-@contextlib.contextmanager
-def _locked(path: Path, mode: int) -> Generator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, mode)
-        yield
-    finally:
-        os.close(descriptor)

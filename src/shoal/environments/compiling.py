@@ -20,7 +20,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from shoal.environments.base import fixed_packages, write_stubs
 from shoal.environments.sources import BuiltSource
 from shoal.environments.uv import Uv, UvFailedError
-from shoal.errors import ToolResolutionError
+from shoal.errors import IndexUnavailableError, ToolResolutionError
 from shoal.model.ids import Digest
 from shoal.model.tools import EnvironmentLock, LockedPackage
 
@@ -56,17 +56,19 @@ def compile_lock(
             text = _compile(lines, kind, uv, folder)
         except UvFailedError as error:
             raise _unresolvable(error, kind) from None
+        except IndexUnavailableError as error:
+            words = f"{', '.join(requirements)} must be resolved with the package index: {error.message}"
+            raise dataclasses.replace(error, message=words) from None
     fixed = fixed_packages() if kind == "overlay" else {}
-    packages = tuple(
-        p for p in sorted(_packages(text, sources), key=lambda p: p.name) if fixed.get(_normal(p.name)) != p.version
-    )
-    return lock_of(kind, packages)
+    found = sorted(_packages(text, sources), key=lambda p: p.name)
+    base = tuple((p.name, p.version) for p in found if fixed.get(_normal(p.name)) == p.version)
+    return lock_of(kind, tuple(p for p in found if (p.name, p.version) not in base), base)
 
 
-def lock_of(kind: Kind, packages: tuple[LockedPackage, ...]) -> EnvironmentLock:
+def lock_of(kind: Kind, packages: tuple[LockedPackage, ...], base: tuple[tuple[str, str], ...] = ()) -> EnvironmentLock:
     """Return the lock of a set of packages, with its digest."""
     content = [kind, [[p.name, p.version, sorted(p.hashes), p.source, p.wheel] for p in packages]]
-    return EnvironmentLock(Digest(hashlib.sha256(json.dumps(content).encode()).hexdigest()), kind, packages)
+    return EnvironmentLock(Digest(hashlib.sha256(json.dumps(content).encode()).hexdigest()), kind, packages, base)
 
 
 def _normal(name: str) -> NormalizedName:
@@ -112,7 +114,9 @@ def _packages(text: str, sources: Mapping[str, BuiltSource]) -> Iterator[LockedP
         name = _normal(match["name"])
         if name in sources:
             source = sources[name]
-            yield LockedPackage(name, source.version, (f"sha256:{source.digest}",), source.origin, source.digest)
+            yield LockedPackage(
+                name, source.version, (f"sha256:{source.digest}",), source.origin, source.digest, source.content
+            )
         elif match["version"]:
             yield LockedPackage(name, match["version"], tuple(sorted(re.findall(r"--hash=(\S+)", line))))
         else:

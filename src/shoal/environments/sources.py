@@ -6,6 +6,7 @@ that an unchanged source is built once.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from shoal.environments.base import machine
-from shoal.environments.notes import write_whole
+from shoal.environments.notes import locked, write_whole
 from shoal.environments.uv import Uv, UvFailedError, shortened, without_credentials
 from shoal.errors import IndexUnavailableError, NotFoundError, ToolResolutionError
 from shoal.model.ids import Digest
@@ -46,6 +47,7 @@ class BuiltSource:
         digest: SHA-256 of the wheel, which is a durable blob.
         origin: The reference as written; for git with the commit.
         data: The wheel.
+        content: SHA-256 over what a `file:` reference names.
     """
 
     requirement: str
@@ -54,6 +56,7 @@ class BuiltSource:
     digest: Digest
     origin: str
     data: bytes
+    content: str = ""
 
 
 def build_source(requirement: Requirement, *, base_dir: str | None, blobs: BlobStore, uv: Uv) -> BuiltSource:
@@ -70,18 +73,43 @@ def build_source(requirement: Requirement, *, base_dir: str | None, blobs: BlobS
         IndexUnavailableError: What it needs could not be reached.
     """
     url = requirement.url or ""
+    content = ""
     if url.startswith("git+"):
         data, origin = _from_git(url, blobs, uv)
     elif url.startswith("file:") or "://" not in url:
         path = _local_path(url, base_dir)
-        data, origin = _from_path(path, blobs, uv), url
+        content = _content_of(path)
+        data, origin = _from_path(path, content, blobs, uv), url
     else:
         raise ToolResolutionError(f"{requirement.name} @ {url}: only file: and git+ references are built", hint="use an index")
     name, version, file_name = _identity(data, url)
     if canonicalize_name(name) != canonicalize_name(requirement.name):
         raise ToolResolutionError(f"{url} is the package {name}, not {requirement.name}", hint=f"write {name} @ {url}")
     extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
-    return BuiltSource(f"{name}{extras}", version, file_name, blobs.put(data), origin, data)
+    return BuiltSource(f"{name}{extras}", version, file_name, blobs.put(data), origin, data, content)
+
+
+def content_of(url: str, base_dir: str | None) -> str:
+    """Return a SHA-256 over what a `file:` reference names. Raises `ToolResolutionError` if there is no such thing."""
+    return _content_of(_local_path(url, base_dir))
+
+
+def at_commit(url: str, origin: str) -> str | None:
+    """Return a `git+` reference with the commit that the origin of a wheel names; None if it names none."""
+    commit = re.search(r"@([0-9a-f]{40})(?:#|\Z)", origin)
+    if commit is None:
+        return None
+    head, _ = _repository(url)
+    fragment = url.partition("#")[2]
+    return f"git+{head}@{commit[1]}" + (f"#{fragment}" if fragment else "")
+
+
+def is_relative(url: str) -> bool:
+    """Return whether a reference is relative to the workflow file."""
+    if not url.startswith("file:"):
+        return False
+    rest = unquote(urldefrag(url).url.removeprefix("file:"))
+    return not rest.startswith("/") or rest.startswith(("//./", "//../"))
 
 
 def _local_path(url: str, base_dir: str | None) -> Path:
@@ -100,15 +128,18 @@ def _local_path(url: str, base_dir: str | None) -> Path:
     return path
 
 
-def _from_path(path: Path, blobs: BlobStore, uv: Uv) -> bytes:
+def _from_path(path: Path, content: str, blobs: BlobStore, uv: Uv) -> bytes:
     if path.suffix == ".whl":
         return path.read_bytes()
     if path.is_file() and not path.name.endswith(_ARCHIVES):
         raise ToolResolutionError(f"{path} is no wheel, no source archive and no folder")
     if path.is_dir() and not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
         raise ToolResolutionError(f"{path} is no Python project: it has no pyproject.toml")
-    content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else _content(path)
     return _noted(content, blobs, uv, lambda: _build(path, uv))
+
+
+def _content_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else _content(path)
 
 
 def _content(folder: Path) -> str:
@@ -146,15 +177,22 @@ def _build(path: Path, uv: Uv) -> bytes:
 
 def _from_git(url: str, blobs: BlobStore, uv: Uv) -> tuple[bytes, str]:
     """Return the wheel of a `git+URL[@REF][#subdirectory=PATH]`, and the reference with the commit that REF was."""
-    address, _, fragment = url.removeprefix("git+").partition("#")
-    head, at, ref = address.rpartition("@")
-    if not at or "/" not in head.partition("://")[2] or "/" in ref.partition("://")[2]:
-        head, ref = address, "HEAD"
+    fragment = url.partition("#")[2]
+    head, ref = _repository(url)
     options = dict(part.split("=", 1) for part in fragment.split("&") if "=" in part)
     subdirectory = unquote(options.get("subdirectory", ""))
     commit = _commit(head, ref)
     origin = f"git+{without_credentials(head)}@{commit}" + (f"#{fragment}" if fragment else "")
     return _noted(origin, blobs, uv, lambda: _clone_and_build(head, commit, subdirectory, uv)), origin
+
+
+def _repository(url: str) -> tuple[str, str]:
+    """Return the address of the repository of a `git+` reference, and the tag, branch or commit; `HEAD` if none is given."""
+    address = url.removeprefix("git+").partition("#")[0]
+    head, at, ref = address.rpartition("@")
+    if not at or "/" not in head.partition("://")[2] or "/" in ref.partition("://")[2]:
+        return address, "HEAD"
+    return head, ref
 
 
 def _commit(repository: str, ref: str) -> str:
@@ -203,16 +241,21 @@ def _git(*arguments: str) -> str:
 
 
 def _noted(content: str, blobs: BlobStore, uv: Uv, build: Callable[[], bytes]) -> bytes:
-    """Return the wheel that was built from a content, built now if there is no note of it, or its blob is gone."""
+    """Return the wheel that was built from a content, built now if there is no note of it, or its blob is gone.
+
+    Of several callers on this host one builds, and the others wait for it.
+    """
     key = hashlib.sha256("\0".join((content, uv.python, *machine())).encode()).hexdigest()
     note = uv.root / "sources" / f"{key}.json"
-    try:
-        return blobs.get(Digest(json.loads(note.read_text())["wheel"]))
-    except (OSError, ValueError, KeyError, NotFoundError):
-        pass
-    data = build()
-    write_whole(note, json.dumps({"wheel": blobs.put(data)}).encode())
-    return data
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with locked(note.with_suffix(".lock"), fcntl.LOCK_EX):
+        try:
+            return blobs.get(Digest(json.loads(note.read_text())["wheel"]))
+        except (OSError, ValueError, KeyError, NotFoundError):
+            pass
+        data = build()
+        write_whole(note, json.dumps({"wheel": blobs.put(data)}).encode())
+        return data
 
 
 def _identity(data: bytes, origin: str) -> tuple[str, str, str]:

@@ -10,9 +10,12 @@ import os
 import signal
 import sys
 import threading
-from _signal import getsignal  # pyright: ignore # `signal.getsignal` makes an enum of each answer; this is asked after every attempt
-from collections.abc import Mapping
+from _signal import getsignal  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
+
+# `signal.getsignal` makes an enum of each answer, and this is asked after every attempt.
+_handler_of: Final = cast("Callable[[int], Any]", getsignal)
 
 _SIGNALS: Final = tuple(
     getattr(signal, name)
@@ -35,7 +38,9 @@ class Surroundings:
         self._umask: Final = _umask()
         self._log_level: Final = logging.getLogger().level
         self._handlers: Final[dict[int, Any]] = (
-            {number: getsignal(number) for number in _SIGNALS} if threading.current_thread() is threading.main_thread() else {}
+            {number: _handler_of(number) for number in _SIGNALS}
+            if threading.current_thread() is threading.main_thread()
+            else {}
         )
 
     def restore(self) -> None:
@@ -68,7 +73,7 @@ class Surroundings:
             return
         for number, handler in self._handlers.items():
             # None: set by C code, which Python can neither name nor set again.
-            if handler is not None and getsignal(number) is not handler:
+            if handler is not None and _handler_of(number) is not handler:
                 signal.signal(number, handler)
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)

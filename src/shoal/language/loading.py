@@ -7,7 +7,8 @@ is wrong with a definition and with the files it names is told in one `Definitio
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -178,9 +179,14 @@ class _Loader:
 
 def index_folders(folders: Sequence[Path]) -> dict[str, Path]:
     """Return the workflow files of folders by id; earlier folders win. Files that are no YAML or have no id are left out."""
-    found: dict[str, Path] = {}
     files = [path for folder in folders if folder.is_dir() for path in sorted(folder.rglob("*")) if path.suffix in SUFFIXES]
-    for path in files[:MAX_FILES]:
+    return index_files(files)
+
+
+def index_files(files: Iterable[Path]) -> dict[str, Path]:
+    """Return files by the id of their workflow, as `index_folders` does."""
+    found: dict[str, Path] = {}
+    for path in itertools.islice(files, MAX_FILES):
         try:
             node = _document.parse(_document.read_text(path, str(path)), str(path), Problems())
         except DefinitionError:

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 
 from shoal.errors import ShoalError
 from shoal.model.ids import AttemptId, OwnerId, RunId, StepName, StepPath, WorkflowId
+from shoal.model.locks import LockFileUse
 from shoal.model.policies import RunPolicy
 from shoal.model.tools import ToolLock
 from shoal.model.values import Arguments, Json, Result
@@ -66,6 +67,7 @@ class RunSpec:
         policy: What it may do.
         executor: `ray` or `inline`.
         fingerprint: Of the base environment it was started under.
+        lock_file: The lock file beside its workflow, if there was one.
     """
 
     workflow: Workflow
@@ -74,6 +76,7 @@ class RunSpec:
     policy: RunPolicy = RunPolicy()
     executor: Literal["ray", "inline"] = "ray"
     fingerprint: str = ""
+    lock_file: LockFileUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ class NewRun:
         root_id: The run at the top of its tree of sub-workflows, under whose lease it is driven; its own id for a run of
             its own.
         parked: Taken up only by an explicit resume.
-        locks: The tools it is pinned to, if it retries a run whose tools were pinned.
+        locks: The tools it is pinned to beforehand: those of the run that it retries, or those of a lock file; what its
+            workflow names beside them is resolved before its first dispatch.
     """
 
     id: RunId

@@ -38,6 +38,7 @@ class LockedPackage:
         hashes: `sha256:...` of every file that may serve.
         source: Empty for an index or find-links; else the URL (and commit) that a wheel was built from.
         wheel: Digest of the kept wheel, for a package built from `file:` or `git+`.
+        content: SHA-256 over what a `file:` reference named when the wheel was built from it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class LockedPackage:
     hashes: tuple[str, ...] = ()
     source: str = ""
     wheel: Digest | None = None
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,13 @@ class EnvironmentLock:
         digest: SHA-256 over kind and packages; the part of the build key that is the same on every machine.
         kind: `overlay`: beside the base environment. `process`: holds nothing of the base.
         packages: Sorted by name; for an overlay without what the base provides.
+        base: Name and version of what it relies on of the base's fixed packages, sorted; not part of the digest.
     """
 
     digest: Digest
     kind: Literal["overlay", "process"]
     packages: tuple[LockedPackage, ...]
+    base: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,12 +67,13 @@ from shoal.ports import (
     StepExecutor,
     ToolResolver,
 )
+from shoal.runtime.ahead import build_ahead
 from shoal.runtime.attempts import Attempts
 from shoal.runtime.dispatching import Dispatcher
 from shoal.runtime.driven import Driven
 from shoal.runtime.inputs import Inputs
 from shoal.runtime.leases import LeaseKeeper
-from shoal.runtime.preparation import check_run, check_tools, pin_tools
+from shoal.runtime.preparation import check_run, check_tools, note_of, pin_tools
 from shoal.runtime.timers import Timers
 from shoal.runtime.values import BlobValues, from_memory, gather
 
@@ -267,22 +268,22 @@ class Orchestrator:
             fresh: What the journal holds of it but its inbox, if it was only just created.
         """
         await self._pin(run)
+        self._inputs.spawn(build_ahead(self._a.environments, tuple(run.locks.values())))
         if fresh is not None:
             fresh = replace(fresh, inbox=tuple(await self._a.store.inbox([run.id])))
         await self._open(run, fresh, automatic=run.automatic, reopen=run.record.status.ended)
 
     async def _pin(self, run: Driven) -> None:
-        adapters = self._a
-        if run.record.locks is None:
-            locks = await pin_tools(run.spec, adapters.resolver, adapters.secrets, adapters.host_tools)
-            run.locks = {lock.request: lock for lock in locks}
-            run.pending.append(ToolsLocked(locks, adapters.store.now()))
-            return
-        if run.record.started_at is None:
+        adapters, given = self._a, run.record.locks
+        if given is None or run.record.started_at is None:
             check_run(run.spec, adapters.secrets, adapters.host_tools)
-        run.locks = await check_tools(run.record.locks, adapters.resolver, accept_change=run.accept_tool_change)
-        if tuple(run.locks.values()) != run.record.locks:
+        checked = await check_tools(given or (), adapters.resolver, accept_change=run.accept_tool_change)
+        run.locks = await pin_tools(run.spec, checked, adapters.resolver)
+        use = run.spec.lock_file if run.record.started_at is None else None
+        if tuple(run.locks.values()) != given or use is not None:
             run.pending.append(ToolsLocked(tuple(run.locks.values()), adapters.store.now()))
+        if use is not None:
+            run.pending.append(note_of(use, adapters.store.now()))
 
     def _blame(self, run: Driven, error: Exception) -> None:
         """End or give back the run that an error belongs to; without Ray the orchestrator ends, as when a commit fails."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from shoal.engine.references import steps_with_tools
 from shoal.errors import IndexUnavailableError, MissingSecretError, ToolResolutionError
+from shoal.model.locks import LockFileUse
 from shoal.model.policies import Isolation, RunPolicy
-from shoal.model.run import RunSpec
+from shoal.model.run import Noted, RunSpec
 from shoal.model.tools import ToolLock, ToolRequest
 from shoal.model.values import Arguments, SecretName, SecretText
 from shoal.model.workflow import CallTool, Expression, ListOf, MapOf, Reference, Step, Template, Text, Workflow
@@ -118,32 +120,35 @@ def check_run(spec: RunSpec, secrets: SecretProvider, host_tools: frozenset[str]
     try:
         check_policy(requests_of(spec.workflow), spec.policy, host_tools)
     except ToolResolutionError as error:
-        raise dataclasses.replace(error, message=_with_steps(spec.workflow, error.message)) from error
+        raise dataclasses.replace(error, message=name_steps(spec.workflow, error.message)) from error
     read_secrets(secrets_of(spec.workflow), spec.policy, secrets)
 
 
 async def pin_tools(
-    spec: RunSpec, resolver: ToolResolver, secrets: SecretProvider, host_tools: frozenset[str]
-) -> tuple[ToolLock, ...]:
-    """Pin every tool that a run's workflow names, once its policy and secrets are seen to be in order.
+    spec: RunSpec, pinned: Mapping[ToolRequest, ToolLock], resolver: ToolResolver
+) -> dict[ToolRequest, ToolLock]:
+    """Return what is pinned already, and every other tool that a run's workflow names, pinned now.
 
     Raises:
         ToolResolutionError: Some cannot be had.
-        MissingSecretError: Some secret is not there.
         IndexUnavailableError: No index could be reached for some, and all others can be had.
     """
-    requests = requests_of(spec.workflow)
-    check_run(spec, secrets, host_tools)
+    requests = [request for request in requests_of(spec.workflow) if request not in pinned]
     if not requests:
-        return ()
+        return dict(pinned)
     try:
         locks = await resolver.resolve(requests)
     except (ToolResolutionError, IndexUnavailableError) as error:
-        raise dataclasses.replace(error, message=_with_steps(spec.workflow, error.message)) from error
-    return tuple(locks[request] for request in requests)
+        raise dataclasses.replace(error, message=name_steps(spec.workflow, error.message)) from error
+    return {**pinned, **{request: locks[request] for request in requests}}
 
 
-def _with_steps(workflow: Workflow, message: str) -> str:
+def note_of(use: LockFileUse, now: datetime) -> Noted:
+    """Return the event that tells of the lock file that a run was started beside."""
+    return Noted("run.lock_file", now, data={"digest": use.digest, "remarks": list(use.remarks)})
+
+
+def name_steps(workflow: Workflow, message: str) -> str:
     """Return a resolver's message, which has a line for each tool, with the steps that name it."""
     steps: dict[str, list[str]] = {}
     for _, step in steps_with_tools(workflow):

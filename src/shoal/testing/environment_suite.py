@@ -27,9 +27,10 @@ from typing import Any
 
 import pytest
 
-from shoal.errors import ToolResolutionError
+from shoal.errors import EnvironmentBuildError, ToolResolutionError
+from shoal.model.ids import Digest
 from shoal.model.run import Progress
-from shoal.model.tools import BuiltEnvironment, EnvironmentLock
+from shoal.model.tools import BuiltEnvironment, EnvironmentLock, LockedPackage
 from shoal.ports import EnvironmentProvider
 
 Publish = Callable[..., object]
@@ -150,6 +151,21 @@ class EnvironmentProviderSuite:
         assert len({(b.key, b.python) for b in built}) == 1
         assert any("suite-alpha" in p.note for p in told)
         assert self._build(provider, lock).reused
+
+    @pytest.mark.usefixtures("alpha")
+    def test_it_is_built_ahead_and_its_trouble_kept(self, provider: EnvironmentProvider) -> None:
+        """What was prepared stands when it is needed; what could not be is told by the build that needs it, not before."""
+        lock = self._lock(provider, "suite-alpha==1.0")
+        bad = LockedPackage("suite-alpha", "1.0", ("sha256:" + "0" * 64,))
+        broken = EnvironmentLock(Digest("0" * 64), "overlay", (bad,))
+
+        async def ahead() -> BuiltEnvironment:
+            await provider.prepare([broken, lock, lock])
+            with pytest.raises(EnvironmentBuildError):
+                await provider.build(broken)
+            return await provider.build(lock)
+
+        assert asyncio.run(ahead()).reused
 
     def test_what_a_worker_has_loaded_stays_as_it_is(self, provider: EnvironmentProvider, publish: Publish) -> None:
         """A tool that needs another version of what a Ray worker has imported is refused, and told the way out."""

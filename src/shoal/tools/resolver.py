@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -25,26 +25,34 @@ from shoal.tools.builtins import BUILTINS
 from shoal.tools.loader import entry_point_of
 from shoal.tools.module_archive import archive
 
+KnownLocks = Callable[[ToolRequest, Sequence[str]], Awaitable[EnvironmentLock | None]]
+"""Returns the environment that is known for a request and its requirements, from a lock file say; None: none is."""
+
 
 class Resolver:
     """Resolves tools against the base environment of this process."""
 
-    def __init__(self, environments: EnvironmentProvider, blobs: BlobStore) -> None:
+    def __init__(self, environments: EnvironmentProvider, blobs: BlobStore, *, known: KnownLocks | None = None) -> None:
+        """Resolve with these adapters.
+
+        Args:
+            environments: Makes locks.
+            blobs: Keeps the modules beside workflow files.
+            known: Asked before the base environment and `environments`.
+        """
         self._environments = environments
         self._blobs = blobs
+        self._known = known
 
     async def resolve(self, requests: Sequence[ToolRequest]) -> Mapping[ToolRequest, ToolLock]:
         """Pin several requests, side by side; those of one folder share one blob of modules.
 
         A tool that is not to be had fails them all, whatever could not be reached for the others: waiting mends nothing.
         """
-        unique = list(dict.fromkeys(requests))
-        modules = _Folders(self._blobs)
-        found = await asyncio.gather(*(self._resolve(r, modules) for r in unique), return_exceptions=True)
         locks: dict[ToolRequest, ToolLock] = {}
         problems: list[str] = []
         unreachable: list[str] = []
-        for request, result in zip(unique, found, strict=True):
+        for request, result in (await self._each(requests)).items():
             match result:
                 case ToolLock():
                     locks[request] = result
@@ -59,6 +67,21 @@ class Resolver:
         if unreachable:
             raise IndexUnavailableError("\n".join(unreachable))
         return locks
+
+    async def attempt(self, requests: Sequence[ToolRequest]) -> Mapping[ToolRequest, ToolLock | ShoalError]:
+        """Return what became of each request. Raises `InfrastructureError` for the first that met one."""
+        results: dict[ToolRequest, ToolLock | ShoalError] = {}
+        for request, result in (await self._each(requests)).items():
+            if isinstance(result, InfrastructureError) or not isinstance(result, ToolLock | ShoalError):
+                raise result
+            results[request] = result
+        return results
+
+    async def _each(self, requests: Sequence[ToolRequest]) -> Mapping[ToolRequest, ToolLock | BaseException]:
+        unique = list(dict.fromkeys(requests))
+        modules = _Folders(self._blobs)
+        found = await asyncio.gather(*(self._resolve(r, modules) for r in unique), return_exceptions=True)
+        return dict(zip(unique, found, strict=True))
 
     async def check(self, lock: ToolLock, *, accept_change: bool) -> ToolLock:
         """Return the lock to use on a resume; a tool with an environment of its own never changes."""
@@ -105,16 +128,19 @@ class Resolver:
 
     async def _distribution(self, request: ToolRequest) -> ToolLock:
         reference = request.reference
-        if reference.kind == "distribution" and not request.requirements and not request.process:
-            present = find_distribution(reference.name)
-            if present is not None and _satisfies(present, reference.version):
-                entry_point_of(present, reference.name)
-                return ToolLock(request, "entry_point", reference.name, _pin(present), record_hash(present))
         if reference.kind == "direct":
             own = f"{reference.name} @ {reference.url}"
         else:
             own = f"{reference.name}=={reference.version}" if reference.version else reference.name
-        environment = await self._environment(request, (own,))
+        environment = await self._ask(request, (own, *request.requirements))
+        plain = reference.kind == "distribution" and not request.requirements and not request.process
+        if environment is None and plain:
+            present = find_distribution(reference.name)
+            if present is not None and _satisfies(present, reference.version):
+                entry_point_of(present, reference.name)
+                return ToolLock(request, "entry_point", reference.name, _pin(present), record_hash(present))
+        if environment is None:
+            environment = await self._environment(request, (own,), asked=True)
         versions = {p.name: p.version for p in environment.packages} if environment else {}
         if reference.name not in versions:  # the lock leaves out what the base provides
             present = find_distribution(reference.name)
@@ -137,12 +163,18 @@ class Resolver:
             return ToolLock(request, "function", target)
         return ToolLock(request, "function", target, _pin(present), record_hash(present))
 
-    async def _environment(self, request: ToolRequest, own: tuple[str, ...]) -> EnvironmentLock | None:
+    async def _ask(self, request: ToolRequest, requirements: Sequence[str]) -> EnvironmentLock | None:
+        return await self._known(request, requirements) if self._known is not None else None
+
+    async def _environment(self, request: ToolRequest, own: tuple[str, ...], *, asked: bool = False) -> EnvironmentLock | None:
         """Return the environment that a request needs; None if the base environment serves."""
         requirements = (*own, *request.requirements)
         isolated = request.process and request.reference.kind != "builtin"
         if not requirements and not isolated:
             return None
+        known = None if asked else await self._ask(request, requirements)
+        if known is not None:
+            return known
         return await self._environments.lock(requirements, process=isolated, base_dir=request.base_dir)
 
 

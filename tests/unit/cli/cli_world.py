@@ -65,6 +65,7 @@ class View:
     steps: tuple = ()
     builds: dict = field(default_factory=dict)
     outputs: dict | None = None
+    lock_file: object = None
 
 
 def views():
@@ -91,6 +92,7 @@ class Handle:
     hang: bool = False
     error: Exception | None = None
     parked: bool = False
+    remarks: tuple = ()
 
     async def park(self):
         self.parked = True

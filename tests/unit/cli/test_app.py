@@ -36,7 +36,7 @@ def test_help_of_a_command_has_an_example(shoal, command):
         assert f"\n      shoal {command}" in out.split("Example")[1]
 
 
-@pytest.mark.parametrize("command", [*sorted(NOT_YET), "tools lock", "tools envs"])
+@pytest.mark.parametrize("command", sorted(NOT_YET))
 def test_what_is_to_come_is_refused_as_not_in_this_version(shoal, command):
     status, out, err = shoal(*command.split(), "x", "--json")
     assert status == 2

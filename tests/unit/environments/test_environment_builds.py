@@ -135,6 +135,7 @@ def aged(provider, links, tmp_path):
         for age, environment in enumerate(reversed(built)):
             past = time.time() - 3600 - age
             os.utime(Path(environment.python).parents[1] / READY, (past, past))
+        provider.close()
         return built
 
     return make

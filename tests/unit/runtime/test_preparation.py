@@ -37,7 +37,7 @@ def test_a_tool_that_is_not_there_or_out_of_reach_names_its_steps(kind):
     spec = RunSpec(load_text(FLOW), Arguments({}))
     resolver = Resolving(kind("some-tool: why\nother-tool: why not"))
     with pytest.raises(kind) as caught:
-        asyncio.run(pin_tools(spec, resolver, None, frozenset()))
+        asyncio.run(pin_tools(spec, {}, resolver))
     assert caught.value.message.splitlines() == ["step one, three: some-tool: why", "step two: other-tool: why not"]
 
 

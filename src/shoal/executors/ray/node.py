@@ -1,4 +1,4 @@
-"""Functions on the driver's node."""
+"""Functions on nodes of the cluster."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class RayNodeRunner:
-    """The `NodeRunner` of Ray: a task without CPU, in the base environment, pinned to the driver's node."""
+    """The `NodeRunner` of Ray: a task without CPU, in the base environment, pinned to its node."""
 
-    async def run_on_node(self, function: Callable[..., T], /, *args: object) -> T:
-        """Run a function that pickles; it is run once, never again."""
+    async def run_on_node(self, function: Callable[..., T], /, *args: object, node: str | None = None) -> T:
+        """Run a function that pickles, on the driver's node if none is named; it is run once, never again."""
         ray, rx = load_ray(), load_exceptions()
 
-        node = on_node(ray.get_runtime_context().get_node_id())
-        task: Any = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=node)(_call)
+        where = on_node(node or self.here())
+        task: Any = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=where)(_call)
         try:
             return await task.remote(function, *args)
         except rx.RayTaskError as error:
@@ -27,6 +27,10 @@ class RayNodeRunner:
         except rx.RayError as error:
             name = getattr(function, "__qualname__", repr(function))
             raise WorkerLostError(f"the worker that ran {name} was lost: {type(error).__name__}") from error
+
+    def here(self) -> str:
+        """Return the id of the driver's node."""
+        return str(load_ray().get_runtime_context().get_node_id())
 
 
 def _call(function: Callable[..., T], *args: object) -> T:
