@@ -163,7 +163,7 @@ def _context(call: AttemptCall, control: AttemptControl, tool: LoadedTool, start
         run_id=call.run_id,
         step=call.path,
         attempt=call.number,
-        context=copy.deepcopy(call.context),
+        context=copy.deepcopy(call.context) if call.context else {},
         logger=_logger(tool.name),
         deadline=None if call.timeout is None else started + call.timeout.total_seconds(),
         report=control.report,

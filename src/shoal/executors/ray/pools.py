@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +19,7 @@ from typing import Any, Final
 from shoal.executors.before import Before
 from shoal.executors.ray.arrivals import Arrivals
 from shoal.executors.ray.board import Board
+from shoal.executors.ray.calls import CallPacker
 from shoal.executors.ray.capacity import Capacity
 from shoal.executors.ray.flight import Flight
 from shoal.executors.ray.library import load_exceptions, load_ray
@@ -97,6 +97,7 @@ class Pools:
         self._capacity: Final = capacity
         self._hooks: Final = hooks
         self._paces: Final = Paces()
+        self._packer: Final = CallPacker()
         self._pools: Final[dict[PoolKey, Pool]] = {}
         self._actor: Final[Any] = load_ray().remote(max_restarts=0, max_task_retries=0)(WarmWorker)
         self._graves: Final[deque[WarmHandle]] = deque(maxlen=64)
@@ -191,7 +192,7 @@ class Pools:
         for flight in flights.values():
             flight.batch = batch
         data: list[AttemptCall | ToolLock] = [job.call if isinstance(job, Flight) else job.tool for job in jobs]
-        ref = worker.actor.carry.remote(pickle.dumps(data, protocol=5), batch.ticket)
+        ref = worker.actor.carry.remote(self._packer.pack(data), batch.ticket)
         self._arrivals.watch(ref, partial(self._answered, batch))
 
     # ------------------------------------------------------------ back

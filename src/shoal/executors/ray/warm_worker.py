@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import threading
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from typing import Final
 
 from shoal.executors.attempt import stopped, unstarted
 from shoal.executors.before import Before
+from shoal.executors.ray.calls import unpack_calls
 from shoal.executors.ray.worker import options_of, worker_of
 from shoal.executors.watch import held
 from shoal.executors.wire import Reply, pack_reply
@@ -78,11 +78,11 @@ class WarmWorker:
         """Carry out a batch, or the first part of it, and return its packed reply; the caller keeps what is not in it.
 
         Args:
-            jobs: Pickled: calls, and locks of tools whose options are to be read.
+            jobs: Packed: calls, and locks of tools whose options are to be read.
             ticket: What has to be claimed before the batch may begin; empty: nothing.
         """
         worker = self._worker
-        found: list[AttemptCall | ToolLock] = pickle.loads(jobs)  # noqa: S301 - a worker; its executor made it
+        found = unpack_calls(jobs)
         batch = _Batch(found, time.monotonic() + BUDGET)
         if ticket and not worker.place.claim(ticket):
             return pack_reply(Reply())
