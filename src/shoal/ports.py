@@ -323,6 +323,10 @@ class StepExecutor(Protocol):
         """Return how many attempts of these resources fit at once; at least 1."""
         ...
 
+    def prepare(self, environments: Sequence[BuiltEnvironment]) -> None:
+        """Have a worker ready in each environment, as far as that is at nobody's expense; returns at once."""
+        ...
+
     async def options(self, tool: ToolLock, environment: BuiltEnvironment | None) -> ToolOptions:
         """Return the explicit Ray options of a tool, read in its environment; none where they cannot be read there.
 

@@ -1,6 +1,6 @@
 """A process of its own that starts or takes up a run on the inline executor, and may be armed to die (`SHOAL_FAULT`).
 
-Usage: child.py HOME RUN_ID LOG start|cancel|environment|resume
+Usage: child.py HOME RUN_ID LOG start|cancel|park|environment|resume
 """
 
 import asyncio
@@ -22,8 +22,11 @@ async def main(home: str, run_id: str, log: str, what: str) -> None:
                 flow = Path(home).parent / "environment.yaml"
                 handle = await client.start(flow, {}, run_id=run_id, executor="inline")
             case _:
-                inputs = {"log": log, "pace": 0.05 if what == "cancel" else 0.0}
+                inputs = {"log": log, "pace": 0.05 if what in ("cancel", "park") else 0.0}
                 handle = await client.start(FLOW, inputs, run_id=run_id, executor="inline")
+        if what == "park":
+            await asyncio.sleep(0.3)
+            return  # leaving gives the run back
         if what == "cancel":
             await asyncio.sleep(0.1)
             await client.cancel(run_id)

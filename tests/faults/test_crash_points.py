@@ -19,7 +19,8 @@ from wheels import make_wheel
 CHILD = Path(__file__).parent / "child.py"
 CANCEL = {"cancel.recorded"}
 ENVIRONMENT = {"build.before_rename"}
-PLAIN = sorted(POINTS - CANCEL - ENVIRONMENT)
+PARK = {"release.before"}
+PLAIN = sorted(POINTS - CANCEL - ENVIRONMENT - PARK)
 HITS = {"commit.before": (1, 4), "commit.inside": (1, 2, 6), "commit.after": (1, 5), "dispatch.after": (1, 6)}
 DEAD = {"exit": 86, "kill": -9}
 
@@ -64,6 +65,15 @@ def test_a_recovery_that_dies_is_recovered_from(tmp_path, mode):
 
 
 @pytest.mark.parametrize("mode", sorted(DEAD))
+def test_a_run_that_is_being_given_back_survives(tmp_path, mode):
+    home, log = tmp_path / "home", tmp_path / "log"
+    died = child(home, log, "park", f"release.before:1:{mode}")
+    assert died.returncode == DEAD[mode], died.stdout + died.stderr
+    assert child(home, log, "resume").stdout == "succeeded\n"
+    asyncio.run(check_promises(home, "r", log, disturbances=1))
+
+
+@pytest.mark.parametrize("mode", sorted(DEAD))
 def test_a_cancel_survives_a_crash_in_the_middle_of_it(tmp_path, mode):
     home, log = tmp_path / "home", tmp_path / "log"
     died = child(home, log, "cancel", f"cancel.recorded:1:{mode}")
@@ -93,4 +103,4 @@ def test_a_build_killed_half_way_leaves_nothing_broken(tmp_path, mode):
 
 
 def test_every_crash_point_is_tried():
-    assert set(PLAIN) | CANCEL | ENVIRONMENT == POINTS
+    assert set(PLAIN) | CANCEL | ENVIRONMENT | PARK == POINTS

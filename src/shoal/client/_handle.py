@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
@@ -91,7 +92,15 @@ class RunHandle:
                 if given_back or (alone_since is not None and before - alone_since > ABANDONED_AFTER):
                     return
             took = time.monotonic() - before
-            await asyncio.sleep(max(VIEW_INTERVAL, 4 * took))
+            await self._pause(max(VIEW_INTERVAL, 4 * took))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not beyond the end of a run that is driven here."""
+        if self._client.drives(self.id):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._client.left(self.id), seconds)
+        else:
+            await asyncio.sleep(seconds)
 
     async def _check_abandoned(self) -> None:
         """Raise why a run that was driven here is driven no more."""

@@ -268,7 +268,7 @@ class Orchestrator:
             fresh: What the journal holds of it but its inbox, if it was only just created.
         """
         await self._pin(run)
-        self._inputs.spawn(build_ahead(self._a.environments, tuple(run.locks.values())))
+        self._inputs.spawn(build_ahead(self._a.environments, self._a.executor, tuple(run.locks.values())))
         if fresh is not None:
             fresh = replace(fresh, inbox=tuple(await self._a.store.inbox([run.id])))
         await self._open(run, fresh, automatic=run.automatic, reopen=run.record.status.ended)

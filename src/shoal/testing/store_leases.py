@@ -151,6 +151,20 @@ class LeaseCases:
         assert {lease.run_id for lease in await store.claim(TWO, explicit)} == {ended.id, foreign.id}
 
     @in_loop
+    async def test_the_end_of_a_run_gives_its_lease_back_and_that_of_a_sub_workflow_does_not(self, store: RunStore) -> None:
+        new = new_run()
+        await store.create(new, owner=ONE)
+        child = new_run(parent=new)
+        await store.commit([batch(new, ChildCreated(child, AT)), batch(child, RunEnded(RunStatus.SUCCEEDED, AT))])
+        assert (await store.run(new.id)).live
+        await store.commit([batch(new, RunEnded(RunStatus.FAILED, AT), changed("a"))])
+        assert not (await store.run(new.id)).live
+        assert await store.commit([batch(new, changed("b"))]) == {new.id}, "what comes later is refused"
+        assert [step.path for step in await store.steps(new.id)] == ["a"]
+        (lease,) = await store.claim(TWO, exactly(new))
+        assert (lease.epoch, lease.automatic) == (2, False)
+
+    @in_loop
     async def test_a_claim_takes_no_more_than_its_limit_the_oldest_first(self, store: RunStore) -> None:
         runs = [new_run() for _ in range(3)]
         for new in runs:
@@ -336,7 +350,8 @@ class RetentionCases:
         await store.commit([batch(old[0], ChildCreated(child, AT)), batch(child, RunEnded(RunStatus.FAILED, AT))])
         await store.commit([batch(new, RunEnded(RunStatus.SUCCEEDED, AT)) for new in (*old, driven)])
         await store.commit([batch(recent, RunEnded(RunStatus.CANCELED, later))])
-        await store.release(ONE, [new.id for new in (*old, recent, going)], park=False)
+        await store.release(ONE, [going.id], park=False)
+        assert await store.claim(TWO, exactly(driven))
         ids = [new.id for new in old]
         assert await store.prunable(older_than=None, keep=None) == [*ids, recent.id]
         assert await store.prunable(older_than=later, keep=None) == ids

@@ -31,7 +31,7 @@ from shoal.model.run import (
 )
 from shoal.model.tools import EnvironmentLock, LockedPackage, ToolLock, ToolReference, ToolRequest
 from shoal.model.values import Arguments, Value
-from shoal.ports import LEASE_TTL, RunQuery, RunStore
+from shoal.ports import LEASE_TTL, ClaimQuery, RunQuery, RunStore
 from shoal.testing.records import AT, batch, changed, in_loop, json_value, new_run, step, workflow
 
 OWNER = OwnerId("owner-1")
@@ -234,7 +234,8 @@ class CommitCases:
         assert record.outputs == end.outputs
         assert record.error is not None
         assert record.error.to_json() == error.to_json()
-        await store.commit([batch(new, RunChanged(RunStatus.RUNNING, AT + timedelta(2), reopened=True))])
+        assert await store.claim(OWNER, ClaimQuery((new.id,)))
+        await store.commit([batch(new, RunChanged(RunStatus.RUNNING, AT + timedelta(2), reopened=True), epoch=2)])
         record = await store.run(new.id)
         assert (record.status, record.finished_at, record.outputs, record.error) == (RunStatus.RUNNING, None, None, None)
         assert (record.started_at, record.cancel_requested) == (AT + timedelta(2), False)

@@ -114,6 +114,9 @@ class InlineExecutor:
         """Return the CPUs of this machine over those of an attempt."""
         return max(1, int((os.cpu_count() or 1) // (resources.cpus or 1)))
 
+    def prepare(self, environments: Sequence[BuiltEnvironment]) -> None:
+        """Do nothing: every environment is a process of its own here."""
+
     async def options(self, tool: ToolLock, environment: BuiltEnvironment | None) -> ToolOptions:
         """Return the options of a tool of the base environment; those of a tool in another one are not read."""
         if environment is not None:

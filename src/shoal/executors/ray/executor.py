@@ -176,6 +176,10 @@ class RayExecutor:
         """Return the CPUs of the cluster over those of an attempt."""
         return max(1, int(self._capacity.cpus() // (resources.cpus or 1)))
 
+    def prepare(self, environments: Sequence[BuiltEnvironment]) -> None:
+        """Start a warm worker in each environment while CPUs are free and nothing waits for one."""
+        self._started.pools.prepare([environment.python for environment in environments])
+
     async def options(self, tool: ToolLock, environment: BuiltEnvironment | None) -> ToolOptions:
         """Return the options of a tool, read by a worker of its environment; a clean environment has no Ray, and so none."""
         parts = self._parts

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from shoal.executors.ray.capacity import Capacity
 from shoal.executors.ray.flight import Flight
 from shoal.executors.ray.library import load_exceptions, load_ray
 from shoal.executors.ray.pool import Batch, Errand, Paces, Pool, PoolKey, WarmHandle
-from shoal.executors.ray.tasks import ray_options
+from shoal.executors.ray.tasks import interpreter, ray_options
 from shoal.executors.ray.warm_worker import WarmWorker
 from shoal.executors.wire import Reply, unpack_reply
 from shoal.model.attempts import AttemptCall, Completion
@@ -100,7 +99,7 @@ class Pools:
         self._packer: Final = CallPacker()
         self._pools: Final[dict[PoolKey, Pool]] = {}
         self._actor: Final[Any] = load_ray().remote(max_restarts=0, max_task_retries=0)(WarmWorker)
-        self._graves: Final[deque[WarmHandle]] = deque(maxlen=64)
+        self._closed = False
 
     # ------------------------------------------------------------ Carrier
 
@@ -401,9 +400,9 @@ class Pools:
             max(old, key=lambda w: (len(w.pool.workers), -w.ready_at)).retiring = True
 
     def _start(self, pool: Pool) -> None:
-        options = ray_options(pool.key.resources)
-        if pool.key.python is not None:
-            options["runtime_env"] = {"py_executable": pool.key.python}
+        if self._closed:
+            return
+        options = {**ray_options(pool.key.resources), **interpreter(pool.key.python)}
         actor = self._actor.options(**options).remote(self._kit)
         worker = WarmHandle(actor, pool)
         pool.workers.append(worker)
@@ -423,7 +422,8 @@ class Pools:
         return sum(len(p.workers) for p in self._pools.values())
 
     def close(self) -> None:
-        """End all workers. Idempotent."""
+        """End all workers; none is started any more. Idempotent."""
+        self._closed = True
         for pool in self._pools.values():
             for worker in list(pool.workers):
                 self._retire(worker)

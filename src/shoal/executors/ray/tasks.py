@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from shoal.executors.ray.library import load_ray
+from shoal.executors.ray import cluster
+from shoal.executors.ray.library import load_ray, on_node
 from shoal.model.attempts import AttemptCall
 from shoal.model.policies import Isolation, Resources
 
@@ -52,15 +53,26 @@ class Tasks:
         key = (python, call.resources)
         variant = self._variants.get(key)
         if variant is None:
-            options = ray_options(call.resources)
-            if python is not None:
-                options["runtime_env"] = {"py_executable": python}
+            options = {**ray_options(call.resources), **interpreter(python)}
             variant = self._variants[key] = self._function.options(**options)
         return variant
 
     def reader(self, python: str | None) -> Any:
         """Return the remote function that reads a tool's options in the base environment, or under another interpreter."""
-        return self._reader if python is None else self._reader.options(runtime_env={"py_executable": python})
+        return self._reader if python is None else self._reader.options(**interpreter(python))
+
+
+def interpreter(python: str | None) -> dict[str, Any]:
+    """Return the options of what runs under an interpreter of an environment; None: the base environment's.
+
+    Environments stand on the driver's host: in a cluster of several hosts their attempts run on the driver's node.
+    """
+    if python is None:
+        return {}
+    options: dict[str, Any] = {"runtime_env": {"py_executable": python}}
+    if len(cluster.hosts()) > 1:
+        options["scheduling_strategy"] = on_node(load_ray().get_runtime_context().get_node_id())
+    return options
 
 
 def ray_options(resources: Resources) -> dict[str, Any]:
