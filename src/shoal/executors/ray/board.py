@@ -14,7 +14,7 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+import time
 from pathlib import Path
 from typing import Final
 
@@ -55,10 +55,10 @@ class Board:
                 return True
         return False
 
-    def flag(self, attempts: Iterable[AttemptId]) -> None:
-        """Keep workers from beginning attempts."""
-        for attempt in attempts:
-            _touch(f"{self._folder}/flags/{attempt}")
+    def flag(self, attempt: AttemptId, grace: float) -> None:
+        """Keep workers from beginning an attempt; one that runs has so many seconds from now."""
+        # The monotonic clock is one for all processes of a host.
+        _write(f"{self._folder}/flags/{attempt}", repr(time.monotonic() + grace).encode())
 
     def unflag(self, attempt: AttemptId) -> None:
         """Forget a flag that is no longer needed."""
@@ -66,7 +66,7 @@ class Board:
 
     def issue(self, ticket: str) -> None:
         """Let a worker begin the batch of a ticket, until it is revoked."""
-        _touch(f"{self._folder}/tickets/{ticket}")
+        _write(f"{self._folder}/tickets/{ticket}", b"")
 
     def revoke(self, ticket: str) -> bool:
         """Take a ticket back; false: its worker was faster."""
@@ -111,14 +111,26 @@ class Place:
         """Whether an attempt is canceled."""
         return os.path.exists(f"{self._folder}/flags/{attempt}")  # noqa: PTH110 - before every call: a Path costs more
 
+    def grace(self, attempt: AttemptId) -> float | None:
+        """Return the seconds that an attempt has left, if it is canceled."""
+        try:
+            with open(f"{self._folder}/flags/{attempt}", "rb") as file:  # noqa: PTH123 - several times a second
+                return max(0.0, float(file.read()) - time.monotonic())
+        except (OSError, ValueError):
+            return None  # none, or one that is being written: the next look finds it
+
     def claim(self, ticket: str) -> bool:
         """Take a ticket; false: the orchestrator has taken it back. Of the two exactly one gets it."""
         return _remove(f"{self._folder}/tickets/{ticket}")
 
 
-def _touch(path: str) -> None:
+def _write(path: str, data: bytes) -> None:
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        try:
+            os.write(handle, data)
+        finally:
+            os.close(handle)
     except OSError:
         pass  # a full disk: a flag then comes by the mailbox, a ticket counts as revoked
 

@@ -164,7 +164,7 @@ class RayExecutor:
         flagged: list[Flight] = []
         for flight in flights:
             flight.canceled = True
-            if flight.carrier is None or flight.carrier.drop(flight):
+            if flight.carrier is None or flight.carrier.drop(flight, seconds):
                 parts.flights.stopped(flight)
             else:
                 flagged.append(flight)

@@ -20,8 +20,13 @@ class Carrier(Protocol):
         """Begin to carry an attempt."""
         ...
 
-    def drop(self, flight: Flight) -> bool:
-        """Take a canceled attempt back; false: a worker may have it, or Ray will say that it was dropped."""
+    def drop(self, flight: Flight, grace: float) -> bool:
+        """Take a canceled attempt back; false: a worker may have it, or Ray will say that it was dropped.
+
+        Args:
+            flight: The attempt.
+            grace: Seconds that it has left if it runs.
+        """
         ...
 
     def end(self, flight: Flight) -> None:

@@ -112,12 +112,12 @@ class Pools:
         else:
             pool.waiting.append(flight)
 
-    def drop(self, flight: Flight) -> bool:
+    def drop(self, flight: Flight, grace: float) -> bool:
         """Take a canceled attempt back; one that a worker has is flagged instead."""
         if flight.batch is None:
             flight.dropped = True
             return True
-        self._board.flag([flight.call.attempt_id])
+        self._board.flag(flight.call.attempt_id, grace)
         return False
 
     def end(self, flight: Flight) -> None:

@@ -50,8 +50,9 @@ class TaskCarrier:
         self._cpus += _cpus(flight)
         self._arrivals.watch(ref, partial(self._answered, flight))
 
-    def drop(self, flight: Flight) -> bool:
+    def drop(self, flight: Flight, grace: float) -> bool:
         """Let Ray drop the task if it is queued, or set the flag of its attempt; its answer says which."""
+        del grace  # the mailbox tells it
         load_ray().cancel(self._refs[flight], force=False)
         return False
 

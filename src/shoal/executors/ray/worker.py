@@ -98,7 +98,7 @@ class Worker:
         self.node: Final = str(load_ray().get_runtime_context().get_node_id())
         self.post: Final = Post(name=kit.mailbox, namespace=kit.namespace)
         self.place: Final = Place(kit.board)
-        self._watch: Final = Watch(tell=self.post.tell, condemn=self._condemn)
+        self._watch: Final = Watch(tell=self._tell, condemn=self._condemn)
         self._records: Final = Records()
         self._records.install()
         self._current: Attempt | None = None
@@ -130,6 +130,13 @@ class Worker:
         self._current = None
         self.place.leave()
         return ended
+
+    def _tell(self, attempt: Attempt) -> None:
+        """Look for the attempt's cancel flag here, and let the mailbox know of the attempt; in the watching thread."""
+        grace = self.place.grace(attempt.call.attempt_id) if self.place.visible else None
+        if grace is not None:
+            attempt.cancel(grace)
+        self.post.tell(attempt)
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         attempt = self._current
