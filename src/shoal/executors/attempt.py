@@ -6,6 +6,7 @@ processes and no Ray.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,6 +40,9 @@ class Attempt:
         began: Monotonic time of its start.
         started_at: Wall time of its start.
         told: Notices given out and not taken back.
+
+    A notice is delivered once it is acknowledged; until then `take_back` or the completion takes what it carried in again, so
+    that nothing is lost with a mailbox that is slow or gone. Its receiver tells by `Before` what it has already.
     """
 
     def __init__(self, call: AttemptCall) -> None:
@@ -52,6 +56,8 @@ class Attempt:
         self._notice_at = self.began + QUIET
         self._told = False
         self.told = 0
+        self._unacknowledged: Notice | None = None
+        self._delivery: Final = threading.Lock()
         self._progress: Progress | None = None
         self._kill_at: float | None = None
 
@@ -107,23 +113,40 @@ class Attempt:
     # ------------------------------------------------------------ what it lets out
 
     def notice(self) -> tuple[Notice, Before] | None:
-        """Return what there is to tell since the last one; None: nothing, or too soon after the start or the last one."""
+        """Return what there is to tell since the last one; None: nothing, or too soon after the start or the last one.
+
+        It is to be acknowledged or taken back before the next one is asked for.
+        """
         now = time.monotonic()
         if now < self._notice_at:
             return None
-        before = Before(self.told, *self.log.given)
-        logs, dropped = self.log.take()
-        progress, self._progress = self._progress, None
-        if self._told and progress is None and not logs and not dropped:
-            return None
-        started = None if self._told else self.started_at
-        self._notice_at = now + QUIET
-        self._told = True
-        self.told += 1
-        return Notice(self.call.attempt_id, started, progress, logs, dropped), before
+        with self._delivery:
+            before = Before(self.told, *self.log.given)
+            logs, dropped = self.log.take()
+            progress, self._progress = self._progress, None
+            if self._told and progress is None and not logs and not dropped:
+                return None
+            started = None if self._told else self.started_at
+            self._notice_at = now + QUIET
+            self._told = True
+            self.told += 1
+            notice = self._unacknowledged = Notice(self.call.attempt_id, started, progress, logs, dropped)
+        return notice, before
+
+    def acknowledge(self, notice: Notice) -> None:
+        """Note that a notice has arrived; what it carried is not told again."""
+        with self._delivery:
+            if self._unacknowledged is notice:
+                self._unacknowledged = None
 
     def take_back(self, notice: Notice) -> None:
         """Keep what a notice carried that could not be delivered; it goes with the next one or the completion."""
+        with self._delivery:
+            if self._unacknowledged is notice:
+                self._keep(notice)
+
+    def _keep(self, notice: Notice) -> None:
+        self._unacknowledged = None
         self.told -= 1
         self._told = self._told and notice.started_at is None
         self._progress = self._progress or notice.progress
@@ -131,8 +154,11 @@ class Attempt:
 
     def completion(self, outcome: Outcome, *, node: str = "") -> tuple[Completion, Before]:
         """Return the end of the attempt; `outcome` is taken as it is, its secrets masked."""
-        before = Before(self.told, *self.log.given)
-        logs, dropped = self.log.take(last=True)
+        with self._delivery:
+            if self._unacknowledged is not None:
+                self._keep(self._unacknowledged)
+            before = Before(self.told, *self.log.given)
+            logs, dropped = self.log.take(last=True)
         finished = datetime.now(UTC)
         masked = self.mask.outcome(outcome)
         return Completion(self.call.attempt_id, masked, self.started_at, finished, logs, dropped, node), before

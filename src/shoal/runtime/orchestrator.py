@@ -123,6 +123,7 @@ class Orchestrator:
         self._timers = Timers(adapters.store.now, adapters.clock)
         self._leases = LeaseKeeper(adapters.store, owner)
         self._inbox_after = 0
+        self._starting: set[asyncio.Task[RunRecord]] = set()
         self._failure: ShoalError | None = None
         self._closing = False
         self._idle = asyncio.Event()
@@ -184,6 +185,8 @@ class Orchestrator:
         if self._closing:
             return
         self._closing = True
+        if self._starting:
+            await asyncio.wait(self._starting)
         for run in list(self._runs.values()):
             if run.root is run:
                 self._park(run, park=park)
@@ -201,11 +204,24 @@ class Orchestrator:
     # ------------------------------------------------------------ runs
 
     async def start_run(self, new: NewRun) -> RunRecord:
-        """Create a run and drive it.
+        """Create a run and drive it; it is durable on return, and goes on even if the caller gave up waiting meanwhile.
 
         Raises:
             RunAlreadyExistsError: The id is taken.
         """
+        # A task of its own: a caller that is canceled between the commit and its answer must not leave a run that we
+        # hold a lease for and nobody drives.
+        starting = asyncio.ensure_future(self._start_run(new))
+        self._starting.add(starting)
+        starting.add_done_callback(self._started)
+        return await asyncio.shield(starting)
+
+    def _started(self, starting: asyncio.Task[RunRecord]) -> None:
+        self._starting.discard(starting)
+        if not starting.cancelled():
+            starting.exception()  # its caller may be gone; then nobody is to be told
+
+    async def _start_run(self, new: NewRun) -> RunRecord:
         record, lease = await self._a.store.create(new, owner=self._owner)
         if lease is None:
             raise LeaseLostError(f"the lease of run {new.id} was not given", hint="resume it")

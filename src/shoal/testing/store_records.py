@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from datetime import timedelta
 
@@ -76,6 +77,18 @@ class CommitCases:
         assert (await store.create(new))[0].locks == (LOCK,)
         assert await store.referenced_blobs() == {"a" * 64, "b" * 64}
         assert (await store.create(new_run()))[0].locks is None
+
+    @in_loop
+    async def test_runs_created_at_once_are_each_recorded_and_of_one_id_one(self, store: RunStore) -> None:
+        one, other = new_run(), new_run()
+        asked = [store.create(one, owner=OWNER), store.create(other), store.create(one, owner=OWNER)]
+        first, second, third = await asyncio.gather(*asked, return_exceptions=True)
+        assert isinstance(third, RunAlreadyExistsError)
+        assert isinstance(first, tuple)
+        assert isinstance(second, tuple)
+        assert [(record.id, record.live) for record, _ in (first, second)] == [(one.id, True), (other.id, False)]
+        assert (await store.run(one.id)).live
+        assert len(await store.events(one.id)) == 1
 
     @in_loop
     async def test_an_id_that_is_taken_is_refused_and_nothing_changes(self, store: RunStore) -> None:

@@ -128,3 +128,24 @@ def test_a_file_of_secrets_that_cannot_be_used_is_refused_before_a_run_is_record
         assert (findings["secrets"].ok, bool(findings["secrets"].hint)) == (False, True)
 
     play(tmp_path, work)
+
+
+def test_a_start_that_its_caller_gives_up_is_not_there_or_goes_on(tmp_path, flow):
+    async def work(client):
+        await (await client.start(flow, executor="inline")).result()
+        for number in range(6):
+            start = asyncio.create_task(client.start(flow, run_id=f"r{number}", executor="inline"))
+            for _ in range(number):
+                await asyncio.sleep(0)
+            start.cancel()
+            await asyncio.gather(start, return_exceptions=True)
+        await asyncio.sleep(0)
+        runs = [run for run in await client.runs() if run.id.startswith("r")]
+        assert runs, "one was recorded before its caller gave up"
+        async with asyncio.timeout(20):
+            while not all(run.status.ended for run in runs):
+                await asyncio.sleep(0.02)
+                runs = [run for run in await client.runs() if run.id.startswith("r")]
+        assert {run.status for run in runs} == {RunStatus.SUCCEEDED}
+
+    play(tmp_path, work)

@@ -84,6 +84,25 @@ def test_what_is_sent_again_is_taken_once():
     assert received.fresh(before, completion.logs, completion.logs_dropped) == (b"", 0)
 
 
+def test_a_notice_that_is_on_its_way_at_the_end_is_in_the_completion_too():
+    attempt, received = Attempt(call("echo")), Received()
+    attempt._notice_at = 0
+    attempt.log.write(b"one ")
+    first, before = attempt.notice()
+    attempt.acknowledge(first)
+    received.fresh(before, first.logs, first.logs_dropped)
+    attempt._notice_at = 0
+    attempt.log.write(b"two ")
+    late, _ = attempt.notice()
+    attempt.log.write(b"three")
+    completion, before = attempt.completion(FINE)
+    assert (completion.logs, before) == (b"two three", Before(1, 4, 0))
+    attempt.take_back(late)  # its delivery failed after all, too late to matter
+    attempt.acknowledge(late)
+    assert attempt.completion(FINE)[0].logs == b""
+    assert received.fresh(before, completion.logs, completion.logs_dropped) == (b"two three", 0)
+
+
 @pytest.mark.parametrize("raised", [SystemExit(2), KeyboardInterrupt(), GeneratorExit()])
 def test_nothing_an_invoker_raises_gets_out(raised):
     def invoke(_call, _control):

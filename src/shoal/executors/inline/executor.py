@@ -218,5 +218,6 @@ class InlineExecutor:
             told = attempt.notice()
             if told is not None:
                 self._notices.put([told[0]])
+                attempt.acknowledge(told[0])
         if self._running and self._loop is not None and self._ticker is None:
             self._ticker = self._loop.call_later(_TICK, self._tick)

@@ -24,7 +24,10 @@ from shoal.model.attempts import AttemptCall, Completion, Failed, Notice
 from shoal.model.ids import AttemptId
 
 _SETTLE: Final = 1.0
-"""Seconds that an end waits for what the mailbox still has of its attempt."""
+"""Seconds that a judgement waits for what a worker may have told the mailbox before it ended."""
+
+_ARRIVAL: Final = 5.0
+"""Seconds that an end waits for notices that the mailbox acknowledged; it has them, unless it was lost since."""
 
 SLACK: Final = 1.0
 """Seconds that a worker gets, after the grace, to end itself and say so, before Ray ends it."""
@@ -82,7 +85,7 @@ class Flights:
             self.finish(flight, completion, before)
         else:
             flight.end = (completion, before)
-            self._loop.call_later(_SETTLE, self.finish, flight, completion, before)
+            self._loop.call_later(_ARRIVAL, self.finish, flight, completion, before)
 
     def stopped(self, flight: Flight) -> None:
         """End an attempt that was canceled before it began."""

@@ -174,6 +174,8 @@ class Post:
             if told is not None:
                 attempt.take_back(told[0])
             return
+        if told is not None:
+            attempt.acknowledge(told[0])
         if grace is not None:
             attempt.cancel(grace)
 
