@@ -39,7 +39,6 @@ from shoal.model.tools import ToolOptions, ToolReference
 from shoal.model.values import Result
 from shoal.model.workflow import RunWorkflow
 
-
 WINDOW: Final = 1024
 """Attempts of a run that may be under way without a limit of its own, or twice the worker slots if that is more: what could
 not run anyway waits here as a step, for the tenth of the memory."""
