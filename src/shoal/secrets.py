@@ -14,12 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from shoal.errors import InvalidInputError
-from shoal.model.masking import mask
+from shoal.model.masking import PREFIX, mask
 
 __all__ = ["PREFIX", "LocalSecrets", "mask"]
-
-PREFIX: Final = "SHOAL_SECRET_"
-"""A variable `SHOAL_SECRET_NAME` is the secret `NAME`."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
@@ -27,7 +24,8 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 class LocalSecrets:
     """Secrets of this host: a variable `SHOAL_SECRET_NAME`, else a line of the file.
 
-    Names are compared without regard to case, and `-` counts as `_`: `secrets.api-key` is the variable `SHOAL_SECRET_API_KEY`.
+    A variable `SHOAL_SECRET_NAME` is the secret `NAME`. Names are compared without regard to case, and `-` counts as `_`:
+    `secrets.api-key` is the variable `SHOAL_SECRET_API_KEY`.
     The file is read at each look-up that no variable answers, so a new value needs no restart.
 
     Args:

@@ -119,7 +119,10 @@ class UvEnvironments:
 
     async def _held_here(self, plan: BuildPlan) -> BuiltEnvironment | None:
         """Return the environment on this host, kept from removal; None if somebody removed it before that."""
-        found = await asyncio.to_thread(find_here, plan)
+        try:
+            found = await asyncio.to_thread(find_here, plan)
+        except OSError as error:
+            raise EnvironmentBuildError(f"the environments in {self._root} cannot be looked at: {error}") from error
         built = found if found is not None else await self._runner.run_on_node(build_here, plan)
         return built if self._hold(built.key) else None
 

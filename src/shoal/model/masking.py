@@ -7,7 +7,7 @@ one with something else in its middle. One shorter than `SHORTEST` is left alone
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
 SHORTEST: Final = 8
@@ -15,7 +15,20 @@ SHORTEST: Final = 8
 
 MASK: Final = "***"
 
+PREFIX: Final = "SHOAL_SECRET_"
+"""Of the environment variables that hold secrets."""
+
+FILE_VARIABLE: Final = "SHOAL_SECRETS_FILE"
+
 _TextOrBytes = TypeVar("_TextOrBytes", str, bytes)
+
+
+def without_secrets(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return environment variables without those that hold secrets, or name the file that does.
+
+    A tool sees the secrets that its step names, and no others: processes that carry tools are started without them.
+    """
+    return {name: value for name, value in variables.items() if not name.startswith(PREFIX) and name != FILE_VARIABLE}
 
 
 class Masking:

@@ -47,6 +47,7 @@ class Dispatcher:
     ring: Callable[[], None]
     options: dict[ToolLock, ToolOptions] = field(default_factory=dict["ToolLock", "ToolOptions"])
     built: dict[str, BuiltEnvironment] = field(default_factory=dict["str", "BuiltEnvironment"])
+    reading: dict[ToolLock, asyncio.Task[None]] = field(default_factory=dict["ToolLock", "asyncio.Task[None]"])
     building: dict[str, asyncio.Task[BuiltEnvironment]] = field(default_factory=dict["str", "asyncio.Task[BuiltEnvironment]"])
 
     def call_now(self, driven: Driven, dispatch: Dispatch) -> AttemptCall | None:
@@ -91,7 +92,17 @@ class Dispatcher:
         return self._call(driven, dispatch, lock, built)
 
     async def _read_options(self, driven: Driven, lock: ToolLock, built: BuiltEnvironment | None) -> None:
-        """Read a tool's own Ray options when its environment is first used."""
+        """Read a tool's own Ray options when its environment is first used, once however many attempts wait for them."""
+        task = self.reading.get(lock)
+        if task is None:
+            task = self.reading[lock] = asyncio.ensure_future(self._read(driven, lock, built))
+        try:
+            await asyncio.shield(task)
+        finally:
+            if task.done():
+                self.reading.pop(lock, None)
+
+    async def _read(self, driven: Driven, lock: ToolLock, built: BuiltEnvironment | None) -> None:
         options = self.options[lock] = await self.executor.options(lock, built)
         if options.ignored:
             data: dict[str, Json] = {"tool": lock.request.reference.text, "options": ", ".join(options.ignored)}

@@ -269,3 +269,10 @@ def test_what_cannot_be_reached(run, url, retryable):
     outcome = run("http", {"url": url})
     assert outcome.kind == "failed"
     assert outcome.retryable is retryable
+
+
+def test_a_script_sees_no_secrets_but_those_it_is_given(run, monkeypatch):
+    monkeypatch.setenv("SHOAL_SECRET_OTHER", "not for scripts")
+    monkeypatch.setenv("SHOAL_SECRETS_FILE", "/nowhere")
+    found = run("shell", {"script": "env"})
+    assert "SHOAL_SECRET" not in found["stdout"]

@@ -27,6 +27,7 @@ from shoal.executors.watch import outgrew
 from shoal.executors.wire import unpack_completion
 from shoal.model.attempts import AttemptCall, Failed, Outcome, Succeeded
 from shoal.model.encoding import encode
+from shoal.model.masking import without_secrets
 from shoal.model.run import Progress
 from shoal.ports import BlobStore, ToolInvoker
 
@@ -70,7 +71,7 @@ def carry_in_child(attempt: Attempt, *, invoker: ToolInvoker, blobs: BlobStore) 
 def child_variables(call: AttemptCall, *, clean: bool) -> dict[str, str]:
     """Return the environment variables of a child."""
     if not clean:
-        return {**os.environ, **call.env}
+        return {**without_secrets(os.environ), **call.env}
     kept = {name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith("LC_")}
     return {**kept, **call.env}
 

@@ -40,11 +40,24 @@ class Board:
 
     def carried_by(self, pid: int) -> AttemptId | None:
         """Return the attempt that a worker of this host carries, or carried when it died; None: none."""
+        return self._entry(pid)[0]
+
+    def _entry(self, pid: int) -> tuple[AttemptId | None, float]:
         try:
-            name = Path(self._folder, str(pid)).read_bytes().rstrip(b"\0")
-        except OSError:
-            return None
-        return AttemptId(name.decode("ascii", "replace")) if name else None
+            entry = Path(self._folder, str(pid)).read_bytes().rstrip(b"\0").decode("ascii", "replace")
+            name, _, began = entry.partition(" ")
+            return (AttemptId(name), float(began)) if name else (None, 0.0)
+        except (OSError, ValueError):
+            return None, 0.0
+
+    def began(self, attempt: AttemptId) -> float | None:
+        """Return the monotonic time at which a worker of this host began the attempt that it carries, or died with."""
+        for file in Path(self._folder).iterdir():
+            if file.name.isdigit():
+                name, at = self._entry(int(file.name))
+                if name == attempt:
+                    return at
+        return None
 
     def kill(self, attempt: AttemptId) -> bool:
         """End the worker of an attempt and all below it; whether there was one on this host."""
@@ -98,9 +111,10 @@ class Place:
         return self._map is not None
 
     def take(self, attempt: AttemptId) -> None:
-        """Say which attempt this process carries from now on."""
+        """Say which attempt this process carries from now on, and since when."""
         if self._map is not None:
-            self._map[:_WIDTH] = attempt.encode()[:_WIDTH].ljust(_WIDTH, b"\0")
+            # The monotonic clock is one for all processes of a host.
+            self._map[:_WIDTH] = f"{attempt} {time.monotonic():.3f}".encode()[:_WIDTH].ljust(_WIDTH, b"\0")
 
     def leave(self) -> None:
         """Say that it carries none."""

@@ -45,11 +45,14 @@ class Capacity:
         self.wanted = any(d.num_ready_requests_queued and d.shape.get("CPU", 0.0) > 0 for d in demands)
 
     def fits(self, resources: Resources) -> bool:
-        """Return whether some node has, or had, what an attempt takes."""
-        if resources not in self._feasible and self.shortage(resources) is None:
+        """Return whether some node has, or had, what an attempt takes; as long as no look succeeded, it is taken to."""
+        if resources in self._feasible:
+            return True
+        missing = self.shortage(resources)
+        if missing is None and self._nodes:
             self._feasible.add(resources)
-        return resources in self._feasible
+        return missing is None
 
     def shortage(self, resources: Resources) -> str | None:
-        """Return what no node has enough of, in words; None: some node could carry it if it were idle."""
-        return shortage(resources, self._nodes)
+        """Return what no node has enough of, in words; None: some node could carry it if it were idle, or none is known."""
+        return shortage(resources, self._nodes) if self._nodes else None

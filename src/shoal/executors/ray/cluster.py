@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from shoal.errors import RayUnavailableError
 from shoal.executors.ray.library import load_ray
+from shoal.model.masking import without_secrets
 
 NAMESPACE: Final = "shoal"
 
@@ -154,7 +155,7 @@ def _sweep() -> None:
 def _init(**options: Any) -> None:
     ray = load_ray()
 
-    with _kept_handlers():
+    with _kept_handlers(), _hidden_secrets():
         ray.init(namespace=NAMESPACE, log_to_driver=False, configure_logging=True, logging_level=logging.ERROR, **options)
 
 
@@ -191,6 +192,19 @@ def _settings(settings: Mapping[str, str]) -> Generator[None, None, None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def _hidden_secrets() -> Generator[None, None, None]:
+    """Keep secrets out of the environment of Ray's processes, which every worker of a local Ray inherits."""
+    kept = dict(os.environ)
+    hidden = kept.keys() - without_secrets(kept).keys()
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update({name: kept[name] for name in hidden})
 
 
 @contextmanager

@@ -137,6 +137,7 @@ class RayExecutor:
         pulse = Pulse(address=str(ray.get_runtime_context().gcs_address), busy=self._is_busy, lost=flights.fail)
         listener.start()
         pulse.start()
+        pools.keep_spare()
         ticking = loop.create_task(self._tick())
         self._parts = _Parts(loop, flights, board, reader, tasks, pools, listener, pulse, ticking)
 
@@ -274,6 +275,10 @@ class RayExecutor:
     def kill(self, attempt: AttemptId) -> None:
         """End a worker of this host by its process."""
         self._started.board.kill(attempt)
+
+    def began(self, attempt: AttemptId) -> float | None:
+        """Return when a worker of this host began an attempt."""
+        return self._started.board.began(attempt)
 
     # ------------------------------------------------------------ ways
 

@@ -42,7 +42,7 @@ class Flight:
         carrier: Who carries it; None: it waits for a node that could.
         sent: Monotonic time at which it was handed to the carrier.
         batch: What it was sent to a warm worker with; None: it waits for one, or has a task.
-        dropped: It ended while it waited.
+        dropped: It has ended; if it still waits somewhere, it is not carried.
         alone: It was suspected of the loss of a worker that carried others too; it gets a task of its own.
         started: Monotonic time of its first notice.
         received: What has arrived of it.

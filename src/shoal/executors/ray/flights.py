@@ -55,6 +55,10 @@ class Ends(Protocol):
         """End the process of an attempt that Ray could not end."""
         ...
 
+    def began(self, attempt: AttemptId) -> float | None:
+        """Return the monotonic time at which a worker of this host began an attempt; None: it is not known."""
+        ...
+
 
 class Flights:
     """The attempts of an executor that are under way. Lives in its loop."""
@@ -84,6 +88,8 @@ class Flights:
         if heard >= before.notices:
             self.finish(flight, completion, before)
         else:
+            if flight.batch is not None:
+                flight.batch.flights.pop(completion.attempt_id, None)  # what is left in a batch is carried again
             flight.end = (completion, before)
             self._loop.call_later(_ARRIVAL, self.finish, flight, completion, before)
 
@@ -111,6 +117,7 @@ class Flights:
         """
         if self.under_way.pop(completion.attempt_id, None) is None:
             return
+        flight.dropped = True
         if flight.received is not None:
             if before is not None:
                 logs, dropped = flight.received.fresh(before, completion.logs, completion.logs_dropped)
@@ -138,11 +145,22 @@ class Flights:
         lost = judgement.is_lost(error)
         if flight.canceled and lost:
             outcome = stopped(flight.call)
-        elif flight.overdue or (lost and _must_have_outrun(flight)):
+        elif flight.overdue or (lost and self._must_have_outrun(flight)):
             outcome = outran(flight.call)
         elif lost:
             self._ends.lost(flight)
         self.finish(flight, _without_worker(flight, outcome))
+
+    def _must_have_outrun(self, flight: Flight) -> bool:
+        """Whether a lost worker was most likely ended by its own last resort against tools that stop every thread.
+
+        Such a tool lets no notice out; any other that ran as long as this one did would have.
+        """
+        call = flight.call
+        if call.timeout is None or flight.started is not None:
+            return False
+        began = self._ends.began(call.attempt_id)
+        return began is not None and time.monotonic() - began >= (call.timeout + call.grace).total_seconds()
 
     # ------------------------------------------------------------ what workers tell
 
@@ -203,17 +221,6 @@ class Flights:
         """End a worker that Ray could not end: its tool holds the interpreter's lock."""
         if self.under_way.get(flight.call.attempt_id) is flight:
             self._ends.kill(flight.call.attempt_id)
-
-
-def _must_have_outrun(flight: Flight) -> bool:
-    """Whether a lost worker was most likely ended by its own last resort against tools that stop every thread.
-
-    Such a tool lets no notice out; any other that ran as long as this one did would have.
-    """
-    call = flight.call
-    if call.timeout is None or flight.started is not None:
-        return False
-    return time.monotonic() - flight.sent >= (call.timeout + call.grace).total_seconds()
 
 
 def _without_worker(flight: Flight, outcome: Failed) -> Completion:

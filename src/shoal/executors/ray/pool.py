@@ -83,6 +83,7 @@ class WarmHandle:
         pid: Its process; None: it is not ready.
         visible: Whether it runs on this host and shows on the board.
         line: Its line; None: it is called by Ray.
+        greetings: How often it was asked who it is; only the last answer counts.
         batches: What it was sent, in order; at most two.
         ready_at: Monotonic time at which it was ready.
         idle_since: Monotonic time of its last answer.
@@ -95,6 +96,7 @@ class WarmHandle:
     pid: int | None = None
     visible: bool = False
     line: Line | None = None
+    greetings: int = 0
     batches: deque[Batch] = field(default_factory=deque["Batch"])
     idle_since: float = 0.0
     retiring: bool = False
@@ -143,7 +145,14 @@ class Paces:
 
 
 class Pool:
-    """Warm workers that are alike, and what waits for them."""
+    """Warm workers that are alike, and what waits for them.
+
+    Attributes:
+        short_since: Since when something waits and no worker is ready.
+        deaths: Workers lost in a row, none of which ended an attempt.
+        closed_until: Until then its attempts have tasks of their own.
+        launches: Its workers are launched under its interpreter: a fresh worker of the base environment cannot take it on.
+    """
 
     def __init__(self, key: PoolKey) -> None:
         self.key: Final = key
@@ -152,6 +161,7 @@ class Pool:
         self.short_since: float | None = None
         self.deaths = 0
         self.closed_until = 0.0
+        self.launches = False
 
     def put_back(self, jobs: Iterable[Flight | Errand]) -> None:
         """Let jobs wait again, before all others, in their order."""

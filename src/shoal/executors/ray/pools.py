@@ -105,6 +105,9 @@ class Pools:
         self._paces: Final = Paces()
         self._packer: Final = CallPacker()
         self._pools: Final[dict[PoolKey, Pool]] = {}
+        self._spare: Final = Pool(PoolKey(None, Resources()))
+        self._used = time.monotonic()
+        self._no_spare_until = 0.0
         self._actor: Final[Any] = load_ray().remote(max_restarts=0, max_task_retries=0)(WarmWorker)
         self._closed = False
 
@@ -114,6 +117,7 @@ class Pools:
         """Let an attempt wait for a worker; `feed` sends it."""
         call = flight.call
         pool = self._pool(call.environment.python if call.environment is not None else None, call.resources)
+        self._used = time.monotonic()
         if pool.closed_until > time.monotonic():
             self._hooks.alone(flight)
         else:
@@ -272,6 +276,8 @@ class Pools:
         for job in jobs:
             if isinstance(job, Flight):
                 job.batch = None
+                if job.dropped or job.end is not None:
+                    continue  # its end is here already
                 if job.canceled:
                     self._hooks.stopped(job)
                 elif job.alone:
@@ -308,6 +314,10 @@ class Pools:
         batches = list(worker.batches)
         worker.batches.clear()
         self._bury(worker)
+        _kill(worker)  # Ray tells of a loss, too, when it only cannot reach a worker
+        for batch in batches:
+            if batch.ticket:
+                self._board.revoke(batch.ticket)
         flights = [f for b in batches for f in b.flights.values()]
         errands = [e for b in batches for e in b.errands.values()]
         running = self._who_ran(worker, flights)
@@ -336,25 +346,38 @@ class Pools:
             return next((f for f in flights if f.call.attempt_id == carried), None)
         return flights[0] if len(flights) == 1 else None
 
-    def _greeted(self, worker: WarmHandle, future: Future[Any]) -> None:
+    def _greet(self, worker: WarmHandle) -> None:
+        """Ask a worker who it is, and let it take on the overlay of its pool if it was not launched in it."""
+        worker.greetings += 1
+        key, launched = worker.pool.key, worker.pool.launches
+        answer = worker.actor.greet.remote("" if launched or key.python is None else key.python)
+        self._arrivals.watch(answer, partial(self._greeted, worker, worker.greetings))
+
+    def _greeted(self, worker: WarmHandle, number: int, future: Future[Any]) -> None:
         error = future.exception()
-        if error is None:
-            worker.pid, _, worker.visible, token = json.loads(future.result())
-            worker.line = self._lines.claim(token)
-            if worker.line is not None:
-                worker.line.listen(lambda data: self._arrivals.arrived(partial(self._reply, worker, data)))
-                self._arrivals.watch(worker.actor.serve.remote(), partial(self._served, worker))
-            worker.ready_at = worker.idle_since = time.monotonic()
-            if worker.retiring:
-                self._retire(worker)
+        if worker.ended or (error is None and number != worker.greetings):
             return
-        if worker.ended:
-            return
-        self._bury(worker)
         pool = worker.pool
-        pool.deaths += 1
-        if pool.deaths >= _DEATHS or isinstance(error, load_exceptions().RuntimeEnvSetupError):
-            self._close_for_now(pool)
+        if error is not None:
+            self._bury(worker)
+            pool.deaths += 1
+            if pool.deaths >= _DEATHS or isinstance(error, load_exceptions().RuntimeEnvSetupError):
+                self._close_for_now(pool)
+            return
+        pid, _, worker.visible, token, refused = json.loads(future.result())
+        worker.line = worker.line or self._lines.claim(token)
+        if refused:
+            pool.launches = True
+            self._retire(worker)
+            self._start(pool)
+            return
+        worker.pid = pid
+        worker.ready_at = worker.idle_since = time.monotonic()
+        if worker.retiring:
+            self._retire(worker)
+        elif pool is not self._spare and worker.line is not None:
+            worker.line.listen(lambda data: self._arrivals.arrived(partial(self._reply, worker, data)))
+            self._arrivals.watch(worker.actor.serve.remote(), partial(self._served, worker))
 
     def _close_for_now(self, pool: Pool) -> None:
         """Let tasks of their own carry what waits: there it shows what is wrong, and is charged for."""
@@ -377,8 +400,11 @@ class Pools:
             pool.look()
             for worker in [w for w in pool.workers if w.idle and now - w.idle_since > IDLE]:
                 self._retire(worker)
+        if now - self._used > IDLE:
+            self._drop_spare()
         self._make_room(now, wanted=self._capacity.wanted)
         self.feed()
+        self.keep_spare()
 
     def _grow(self, pool: Pool) -> None:
         starting = sum(w.pid is None for w in pool.workers)
@@ -396,6 +422,8 @@ class Pools:
         if not pool.workers:
             return True  # Ray lets it wait for CPUs, in turn with tasks
         cpus = pool.key.cpus
+        if self._takes_spare(pool):
+            return len(pool.workers) < max(1, self._capacity.cpus // cpus)
         if not cpus:
             return len(pool.workers) < _FREE_SLOTS
         total = self._capacity.cpus
@@ -403,7 +431,8 @@ class Pools:
 
     def _held(self) -> float:
         """Return the CPUs that workers and tasks hold, or wait for."""
-        return sum(len(p.workers) * p.key.cpus for p in self._pools.values()) + self._hooks.tasks_want()[0]
+        ours = sum(len(p.workers) * p.key.cpus for p in (self._spare, *self._pools.values()))
+        return ours + self._hooks.tasks_want()[0]
 
     def _make_room(self, now: float, *, wanted: bool = False) -> None:
         """Give up a worker for those who wait: pools without one, pools with work for more, tasks, others in the cluster."""
@@ -413,6 +442,9 @@ class Pools:
         full = self._held() + min((p.key.cpus for p in more), default=0.0) > self._capacity.cpus
         pressing = wanted or self._hooks.tasks_want()[1] or bool(short)
         if not (wanted or (full and (pressing or more))):
+            return
+        if self._drop_spare():
+            self._no_spare_until = now + IDLE
             return
         idle = [w for p in pools if p.head() is None for w in p.workers if w.idle and not w.retiring]
         if not pressing or wanted:
@@ -432,11 +464,42 @@ class Pools:
     def _start(self, pool: Pool) -> None:
         if self._closed:
             return
-        options = {**ray_options(pool.key.resources), **interpreter(pool.key.python)}
-        actor = self._actor.options(**options).remote(self._kit)
-        worker = WarmHandle(actor, pool)
+        if self._takes_spare(pool):
+            worker = self._spare.workers.pop()
+            worker.pool, worker.pid = pool, None
+        else:
+            worker = WarmHandle(self._launch(pool), pool)
         pool.workers.append(worker)
-        self._arrivals.watch(actor.greet.remote(), partial(self._greeted, worker))
+        self._greet(worker)
+        if pool is not self._spare:
+            self.keep_spare()
+
+    def _launch(self, pool: Pool) -> Any:
+        place = interpreter(pool.key.python)
+        if not pool.launches:
+            place.pop("runtime_env", None)
+        return self._actor.options(**ray_options(pool.key.resources), **place).remote(self._kit)
+
+    # ------------------------------------------------------------ the spare worker
+
+    def _takes_spare(self, pool: Pool) -> bool:
+        return bool(self._spare.workers) and pool.key.resources == self._spare.key.resources and not pool.launches
+
+    def keep_spare(self) -> None:
+        """Keep one worker that belongs to no pool yet, while there is work, CPUs are free and nobody waits for any."""
+        now = time.monotonic()
+        held, total = self._held() + self._spare.key.cpus, self._capacity.cpus
+        late = now < self._no_spare_until or now - self._used > IDLE
+        if self._closed or self._spare.workers or late or held > total or self._capacity.wanted:
+            return
+        if all(len(p.waiting) <= sum(w.pid is None for w in p.workers) for p in self._pools.values()):
+            self._start(self._spare)
+
+    def _drop_spare(self) -> bool:
+        found = list(self._spare.workers)
+        for worker in found:
+            self._retire(worker)
+        return bool(found)
 
     def _retire(self, worker: WarmHandle) -> None:
         self._bury(worker)
@@ -451,12 +514,12 @@ class Pools:
 
     def workers(self) -> int:
         """Return how many workers there are."""
-        return sum(len(p.workers) for p in self._pools.values())
+        return sum(len(p.workers) for p in (self._spare, *self._pools.values()))
 
     def close(self) -> None:
         """End all workers; none is started any more. Idempotent."""
         self._closed = True
-        for pool in self._pools.values():
+        for pool in (self._spare, *self._pools.values()):
             for worker in list(pool.workers):
                 self._retire(worker)
         self._pools.clear()

@@ -53,7 +53,9 @@ class TaskCarrier:
     def drop(self, flight: Flight, grace: float) -> bool:
         """Let Ray drop the task if it is queued, or set the flag of its attempt; its answer says which."""
         del grace  # the mailbox tells it
-        load_ray().cancel(self._refs[flight], force=False)
+        ref = self._refs.get(flight)
+        if ref is not None:  # else its answer is here, and waits for the rest of what it told
+            load_ray().cancel(ref, force=False)
         return False
 
     def end(self, flight: Flight) -> None:

@@ -16,6 +16,7 @@ from typing import Final
 
 from shoal.executors.attempt import stopped, unstarted
 from shoal.executors.before import Before
+from shoal.executors.ray.adoption import adopt
 from shoal.executors.ray.calls import unpack_calls
 from shoal.executors.ray.line import WorkerLine
 from shoal.executors.ray.worker import options_of, worker_of
@@ -72,11 +73,22 @@ class WarmWorker:
         self._looked = time.monotonic()
         self._line: WorkerLine | None = None
 
-    def greet(self) -> str:
-        """Return who it is: process id, node, whether the orchestrator's folder is in its reach, token of its line; JSON."""
+    def greet(self, python: str) -> str:
+        """Take on an overlay, and return who it is; JSON.
+
+        Args:
+            python: Interpreter of the overlay; empty: it is what it was launched as.
+
+        Returns:
+            Process id, node, whether the orchestrator's folder is in its reach, the token of its line, and why it cannot be
+            of that overlay, if it cannot.
+        """
         visible = self._worker.place.visible
-        self._line = WorkerLine.open(self._worker.kit.board) if visible else None
-        return json.dumps([os.getpid(), self._worker.node, visible, self._line.token if self._line is not None else ""])
+        refused = adopt(python) if python else ""
+        if visible and self._line is None:
+            self._line = WorkerLine.open(self._worker.kit.board)
+        token = self._line.token if self._line is not None else ""
+        return json.dumps([os.getpid(), self._worker.node, visible, token, refused])
 
     def serve(self) -> None:
         """Carry out what comes by the line, until it ends."""

@@ -23,6 +23,7 @@ from typing import IO, Any, Final, cast
 
 from shoal.errors import NonRetryableError, ShoalError, StepFailedError, StepTimeoutError
 from shoal.model.encoding import json_bytes
+from shoal.model.masking import without_secrets
 from shoal.tools.context import ToolContext
 
 OUTPUT_LIMIT: Final = 10 * 1024 * 1024
@@ -100,7 +101,7 @@ def shell(
 
 
 def _environment(values: Mapping[str, Any]) -> dict[str, str]:
-    variables = dict(os.environ)
+    variables = without_secrets(os.environ)
     for name, value in values.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise NonRetryableError(
