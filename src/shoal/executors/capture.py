@@ -7,6 +7,7 @@ that the tool left behind writes into a closed pipe afterwards, never into the l
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import logging
 import os
 import sys
@@ -16,6 +17,10 @@ from typing import Final
 from shoal.executors.logs import RECORD_FORMAT, LogBuffer
 
 _CHUNK: Final = 1 << 16
+
+_PIPE: Final = 1 << 20
+"""Bytes that a tool may print while it keeps the interpreter's lock to itself: nobody can read meanwhile. Linux gives an
+ordinary user no larger pipe; beyond it such a tool waits until its time-out."""
 
 
 class Capture:
@@ -31,6 +36,7 @@ class Capture:
         _descriptors.keep()
         self._reader, writer = os.pipe()
         os.set_blocking(self._reader, False)
+        _widen(writer)
         os.dup2(writer, 1)
         os.dup2(writer, 2)
         os.close(writer)
@@ -60,6 +66,13 @@ class Capture:
         with self._lock:
             os.close(self._reader)
             self._reader = -1
+
+
+def _widen(pipe: int) -> None:
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+    except (OSError, AttributeError):
+        pass  # not Linux, or this user has many pipes: it keeps the size it has
 
 
 class _Descriptors:

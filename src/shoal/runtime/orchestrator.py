@@ -123,6 +123,7 @@ class Orchestrator:
         self._timers = Timers(adapters.store.now, adapters.clock)
         self._leases = LeaseKeeper(adapters.store, owner)
         self._inbox_after = 0
+        self._refused: set[int] = set()
         self._starting: set[asyncio.Task[RunRecord]] = set()
         self._failure: ShoalError | None = None
         self._closing = False
@@ -355,7 +356,10 @@ class Orchestrator:
             if run.id in run.root.canceled_children:
                 self._cancel_child(run.root, run.id)
             for entry in snapshot.inbox:
-                self._command(run, entry)
+                if reopen and isinstance(entry.command, CancelCommand) and entry.at < run.root.taken_at:
+                    run.pending.append(InboxHandled(entry.seq))  # the run had ended before it could be canceled
+                else:
+                    self._command(run, entry)
             return run
 
         self._inputs.post(begin, run)
@@ -542,7 +546,8 @@ class Orchestrator:
         store = self._a.store
         while not self._closing:
             for entry in await store.requests():
-                await self._take_up(entry)
+                if entry.seq not in self._refused:
+                    await self._take_up(entry)
             for lease in await store.claim(self._owner, ClaimQuery(None, self._fingerprint)):
                 await self._adopt(lease)
             await self._a.clock.sleep(TAKEOVER_INTERVAL)
@@ -554,6 +559,8 @@ class Orchestrator:
             command = entry.command
             accept = isinstance(command, ResumeCommand) and command.accept_tool_change
             await self._adopt(lease, accept_tool_change=accept)
+            if lease.run_id not in self._runs:
+                self._refused.add(entry.seq)  # one that cannot be read is not tried again and again
 
     # ------------------------------------------------------------ ends
 

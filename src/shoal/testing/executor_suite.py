@@ -395,6 +395,18 @@ class ExecutorSuite:
 
         asyncio.run(main())
 
+    def test_c_code_that_prints_while_nothing_else_can_run_is_caught(self, tmp_path: Path) -> None:
+        if not self.catches_descriptors:
+            return
+
+        async def main() -> None:
+            async with self.driver(tmp_path) as driver:
+                (done,) = await driver.run(call("bellow", size=500_000, timeout=20))
+                assert isinstance(done.outcome, Succeeded)
+                assert driver.log(done) == b"x" * 499_999 + b"\n"
+
+        asyncio.run(main())
+
     def test_a_log_of_100_mb_is_cut_and_the_rest_counted(self, tmp_path: Path) -> None:
         async def main() -> None:
             async with self.driver(tmp_path) as driver:

@@ -145,6 +145,13 @@ def shout(_control: AttemptControl, _call: AttemptCall, text: str) -> None:
     libc.fflush(None)
 
 
+def bellow(_control: AttemptControl, _call: AttemptCall, size: int) -> None:
+    """Print `size` bytes from C while holding the interpreter's lock."""
+    libc = ctypes.PyDLL(None)
+    libc.puts(b"x" * (size - 1))
+    libc.fflush(None)
+
+
 def work(control: AttemptControl, _call: AttemptCall, steps: int, seconds: float) -> None:
     """Report progress."""
     for done in range(steps):

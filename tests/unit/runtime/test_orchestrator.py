@@ -65,6 +65,27 @@ def test_a_cancel_posted_before_a_resume_cancels():
     play(work())
 
 
+def test_a_cancel_that_came_too_late_does_not_cancel_a_later_resume():
+    calls = []
+
+    def once():
+        calls.append(1)
+        if len(calls) == 1:
+            raise NonRetryableError("not yet")
+
+    async def work():
+        async with Workbench({"once": once}) as bench:
+            failed = await bench.run("id: t\nsteps: [{name: a, tool: once}]\n")
+            assert failed.status is RunStatus.FAILED
+            await bench.store.post(failed.id, CancelCommand())  # as its end was being recorded
+            bench.clock.advance(5.0)
+            again = await bench.resume(failed.id)
+            assert again.status is RunStatus.SUCCEEDED
+            assert await bench.store.inbox([failed.id]) == []
+
+    play(work())
+
+
 def test_a_signal_sent_before_a_resume_is_delivered():
     async def work():
         async with Workbench(TOOLS, skip_time=False) as bench:

@@ -165,6 +165,8 @@ class _Child:
     def _read_report(self) -> bool:
         data = _read(self._report)
         self._lines += data or b""
+        if data and b"\n" not in data:
+            return True
         while (end := self._lines.find(b"\n")) >= 0:
             line = bytes(self._lines[:end])
             del self._lines[: end + 1]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from shoal.executors import process_tree
+from shoal.executors.ray.folders import own_folder
 from shoal.model.ids import AttemptId
 
 _WIDTH: Final = 64
@@ -28,8 +29,8 @@ class Board:
     """The orchestrator's side. The folder is removed by `close`."""
 
     def __init__(self) -> None:
-        """Make the folder."""
-        self._folder: Final = tempfile.mkdtemp(prefix="shoal-board-")
+        """Make the folder, and remove those that killed orchestrators left."""
+        self._folder: Final = str(own_folder("shoal-board-", Path(tempfile.gettempdir())))
         for part in ("flags", "tickets"):
             Path(self._folder, part).mkdir()
 

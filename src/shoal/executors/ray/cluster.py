@@ -6,13 +6,11 @@ caller's signal handlers untouched.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shoal.errors import RayUnavailableError
+from shoal.executors.ray.folders import own_folder
 from shoal.executors.ray.library import load_ray
 from shoal.model.masking import without_secrets
 
@@ -109,10 +108,8 @@ def _start(num_cpus: float | None) -> RayConnection:
 
     if threading.current_thread() is not threading.main_thread():
         raise RayUnavailableError("a local Ray can be started in the main thread only: it ends with the thread that started it")
-    _sweep()
     # The path of its sockets may have 107 bytes at most, so it does not go where a long TMPDIR points.
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_TEMP))
-    _hold(folder)
+    folder = own_folder(_PREFIX, _TEMP)
     try:
         _init(
             address="local",
@@ -127,29 +124,6 @@ def _start(num_cpus: float | None) -> RayConnection:
             hint="`shoal doctor` looks for the cause; `--executor inline` needs no Ray",
         ) from error
     return RayConnection(ray.get_runtime_context().gcs_address, started=True, attached=True, folder=folder)
-
-
-def _hold(folder: Path) -> None:
-    """Lock a folder for the life of this process: the descriptor is never closed, and no child inherits it."""
-    fcntl.flock(os.open(folder / "owner.lock", os.O_CREAT | os.O_RDWR, 0o600), fcntl.LOCK_EX)
-
-
-def _sweep() -> None:
-    """Remove the folders of local Rays whose process was killed before it could."""
-    for folder in _TEMP.glob(f"{_PREFIX}*"):
-        try:
-            if folder.stat().st_uid != os.getuid():
-                continue
-            fd = os.open(folder / "owner.lock", os.O_RDWR)
-        except OSError:
-            continue  # another user's, or one that is being made
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            continue  # its owner lives
-        finally:
-            os.close(fd)
 
 
 def _init(**options: Any) -> None:
