@@ -70,9 +70,15 @@ async def connect(**settings: object) -> AsyncGenerator[Client]:
 class Client:
     """Starts, resumes and inspects runs. For one event loop; made by `connect`."""
 
-    def __init__(self, platform: Platform) -> None:
-        """Use an open platform; the client closes it."""
+    def __init__(self, platform: Platform, *, hands_over: bool = True) -> None:
+        """Use an open platform; the client closes it.
+
+        Args:
+            platform: What everything is reached through.
+            hands_over: Whether runs go to a daemon if there is one; if not, they are always driven here.
+        """
         self._platform = platform
+        self._hands_over = hands_over
         self._orchestrators: dict[Executor, Orchestrator] = {}
         self._driven: dict[RunId, Orchestrator] = {}
 
@@ -179,7 +185,21 @@ class Client:
             from shoal.daemon import up
 
             await asyncio.to_thread(up, self._platform.settings)
-        return self._platform.has_daemon()
+        return self._hands_over and self._platform.has_daemon()
+
+    async def begin(self, new: NewRun) -> RunHandle:
+        """Start a run whose specification was made elsewhere; durable on return, and driven as by `start`.
+
+        Raises:
+            RunAlreadyExistsError: The id is taken.
+            InfrastructureError: Journal or Ray are unavailable.
+        """
+        await self._create(new, new.spec.executor)
+        return RunHandle(self, new.id)
+
+    def spec_of(self, workflow: Workflow, executor: Executor) -> RunSpec:
+        """Return what a new run of a workflow is pinned to, if it is started from here."""
+        return RunSpec(workflow, executor=executor, fingerprint=self._platform.fingerprint(executor))
 
     async def _attach(self, known: RunRecord, spec: RunSpec) -> RunHandle:
         pinned = await self.store.spec(known.id)
@@ -195,7 +215,7 @@ class Client:
         return RunHandle(self, known.id)
 
     async def _take_up(self, run: RunRecord, *, accept_tool_change: bool) -> RunHandle:
-        if run.executor == "ray" and self._platform.has_daemon():
+        if self._hands_over and run.executor == "ray" and self._platform.has_daemon():
             await self.store.post(run.id, ResumeCommand(accept_tool_change))
             return RunHandle(self, run.id)
         orchestrator = await self._orchestrator(run.executor)

@@ -1,0 +1,69 @@
+"""Durable DAGs of Ray tasks, from Python: the successor to ray.workflow. `from shoal import workflow`."""
+
+from shoal.workflow import exceptions
+from shoal.workflow._api import continuation, run, run_async
+from shoal.workflow._current import init, shutdown
+from shoal.workflow._management import (
+    cancel,
+    delete,
+    get_metadata,
+    get_output,
+    get_output_async,
+    get_status,
+    list_all,
+    resume,
+    resume_all,
+    resume_async,
+)
+from shoal.workflow._options import options
+from shoal.workflow._status import WorkflowStatus
+from shoal.workflow.exceptions import (
+    TaskNotFoundError,
+    WorkflowCancellationError,
+    WorkflowError,
+    WorkflowExecutionError,
+    WorkflowNotFoundError,
+    WorkflowNotResumableError,
+    WorkflowStillActiveError,
+)
+
+RUNNING = WorkflowStatus.RUNNING
+PENDING = WorkflowStatus.PENDING
+FAILED = WorkflowStatus.FAILED
+RESUMABLE = WorkflowStatus.RESUMABLE
+CANCELED = WorkflowStatus.CANCELED
+SUCCESSFUL = WorkflowStatus.SUCCESSFUL
+
+__all__ = [
+    "CANCELED",
+    "FAILED",
+    "PENDING",
+    "RESUMABLE",
+    "RUNNING",
+    "SUCCESSFUL",
+    "TaskNotFoundError",
+    "WorkflowCancellationError",
+    "WorkflowError",
+    "WorkflowExecutionError",
+    "WorkflowNotFoundError",
+    "WorkflowNotResumableError",
+    "WorkflowStatus",
+    "WorkflowStillActiveError",
+    "cancel",
+    "continuation",
+    "delete",
+    "exceptions",
+    "get_metadata",
+    "get_output",
+    "get_output_async",
+    "get_status",
+    "init",
+    "list_all",
+    "options",
+    "resume",
+    "resume_all",
+    "resume_async",
+    "run",
+    "run_async",
+    "shutdown",
+]
