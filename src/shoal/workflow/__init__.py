@@ -1,8 +1,10 @@
 """Durable DAGs of Ray tasks, from Python: the successor to ray.workflow. `from shoal import workflow`."""
 
-from shoal.workflow import exceptions
+from shoal.workflow import event_listener, exceptions
 from shoal.workflow._api import continuation, run, run_async
 from shoal.workflow._current import init, shutdown
+from shoal.workflow._endpoint import EventEndpoint, serve_events
+from shoal.workflow._events import signal, sleep, wait_for_event, wait_for_signal
 from shoal.workflow._management import (
     cancel,
     delete,
@@ -17,6 +19,7 @@ from shoal.workflow._management import (
 )
 from shoal.workflow._options import options
 from shoal.workflow._status import WorkflowStatus
+from shoal.workflow.event_listener import EventListener
 from shoal.workflow.exceptions import (
     TaskNotFoundError,
     WorkflowCancellationError,
@@ -36,6 +39,8 @@ SUCCESSFUL = WorkflowStatus.SUCCESSFUL
 
 __all__ = [
     "CANCELED",
+    "EventEndpoint",
+    "EventListener",
     "FAILED",
     "PENDING",
     "RESUMABLE",
@@ -52,6 +57,7 @@ __all__ = [
     "cancel",
     "continuation",
     "delete",
+    "event_listener",
     "exceptions",
     "get_metadata",
     "get_output",
@@ -65,5 +71,10 @@ __all__ = [
     "resume_async",
     "run",
     "run_async",
+    "serve_events",
     "shutdown",
+    "signal",
+    "sleep",
+    "wait_for_event",
+    "wait_for_signal",
 ]

@@ -15,7 +15,7 @@ from ray.dag import DAGNode
 
 from shoal.errors import InvalidInputError, UnsupportedError
 from shoal.model.ids import Digest, StepName, WorkflowId
-from shoal.model.policies import Isolation
+from shoal.model.policies import Isolation, Resources, RetryPolicy
 from shoal.model.tools import TaskCode, ToolReference
 from shoal.model.values import INLINE_LIMIT, Json, Value
 from shoal.model.workflow import Action, CallTool, Constant, ListOf, Recorded, Reference, Step, Template, Workflow
@@ -27,6 +27,7 @@ from shoal.workflow._ray import DAGInputData, FunctionNode, InputAttributeNode, 
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 _NOTHING: Final = object()
+_ENDLESS: Final = 1_000_000
 
 Put = Callable[[bytes], Digest]
 
@@ -165,7 +166,7 @@ class _Builder:
     def _make(self, node: Any, call: _Call, *, catch: bool) -> Iterable[Step]:
         needs = tuple(self._step_of[id(n)] for n in call.needs)
         if isinstance(node, EventNode):
-            yield from node.steps(EventParts(self, call, needs, self._unique(node.name)))
+            yield from node.steps(EventParts(self, call, needs, node.name))
             return
         function: Any = node._body  # noqa: SLF001 - Ray has no public way
         given = read_options(function, node.get_options())
@@ -181,7 +182,7 @@ class _Builder:
             extra = (*extra, ("mode", Constant(mode)))
         isolation = Isolation.TASK if starts_ray_work(function) else Isolation.POOL
         return Step(
-            name=self._unique(task_id),
+            name=self.unique(task_id),
             action=CallTool(self._reference(function), given.requirements),
             needs=tuple(dict.fromkeys(needs)),
             inputs=(("call", Recorded(self._recorded(data))), ("needs", _references(needs)), *extra),
@@ -210,7 +211,7 @@ class _Builder:
             return Value("pickle", len(data), data=data, type_name="arguments")
         return Value("pickle", len(data), digest=self._put(data), type_name="arguments")
 
-    def _unique(self, task_id: str) -> StepName:
+    def unique(self, task_id: str) -> StepName:
         """Return a name for a step: the task's id, with `_1`, `_2`, ... where it is taken."""
         base = step_name(task_id)
         name = base
@@ -243,7 +244,7 @@ class EventParts:
     builder: _Builder
     call: _Call
     needs: tuple[StepName, ...]
-    name: StepName
+    task_id: str
 
     def template(self, value: Any) -> Template:
         """Return an argument as a template: a JSON value, or the result of another step."""
@@ -251,10 +252,21 @@ class EventParts:
             return _reference_to(self.needs[value.number])
         return Constant(cast("Json", value))
 
-    def step(self, action: Action) -> Step:
-        """Return a step that waits by itself, without a worker."""
-        needs = tuple(dict.fromkeys(self.needs))
-        return Step(self.name, action, needs, outputs=("result",), metadata={"task_id": self.name})
+    def step(self, action: Callable[[StepName], Action]) -> Step:
+        """Return a step that waits by itself, without a worker; its action is made of its name."""
+        name, needs = self.builder.unique(self.task_id), tuple(dict.fromkeys(self.needs))
+        return Step(name, action(name), needs, outputs=("result",), metadata={"task_id": self.task_id})
+
+    def listening(self, listener: type, *, commits: bool) -> Iterable[Step]:
+        """Return the step that polls a listener, and the one that tells it that its event is recorded."""
+        retry = RetryPolicy(max_attempts=1, worker_lost=_ENDLESS, out_of_memory=_ENDLESS, jitter=False, explicit=True)
+        given = TaskOptions(self.task_id, resources=Resources(cpus=0), retry=retry)
+        polling = self.builder.task(listener, given, self.call.data, self.needs, mode="poll")
+        yield polling
+        if commits:
+            given = TaskOptions(f"{self.task_id}_checkpointed", retry=RetryPolicy(max_attempts=1, explicit=True))
+            data = self.builder.pack(((Direct(number=0),), dict[str, Any]()))
+            yield self.builder.task(listener, given, data, (polling.name,), mode="committed")
 
 
 def step_name(task_id: str) -> str:

@@ -69,6 +69,7 @@ class Session:
             self.portal.close()
             raise
         self.turns: Final = Turns(plan.running, plan.pending)
+        self.servers: Final[list[asyncio.Server]] = []
 
     async def _open(self) -> Client:
         return Client(open_platform(load_settings(**self.plan.settings)), hands_over=False)
@@ -79,6 +80,8 @@ class Session:
         self.portal.close()
 
     async def _close(self) -> None:
+        for server in self.servers:
+            server.close()
         await self.portal.settle()
         await self.client.close()
 
