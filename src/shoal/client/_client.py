@@ -17,6 +17,7 @@ from shoal.client._handle import RunHandle
 from shoal.client._locks import LockReport, lock_workflow, pinned_beside
 from shoal.client._view import RunView, Viewer
 from shoal.config import load_settings
+from shoal.engine.forking import copied_rows
 from shoal.errors import ConflictError, InvalidInputError, NotFoundError, RunAlreadyExistsError, ShoalError
 from shoal.language.finding import find_workflow
 from shoal.language.inputs import check_inputs
@@ -25,7 +26,7 @@ from shoal.model.events import Event
 from shoal.model.ids import RUN_ID, RunId, StepPath, new_run_id
 from shoal.model.run import CancelCommand, NewRun, ResumeCommand, RunRecord, RunSpec, RunStatus, SignalCommand
 from shoal.model.serial import to_json
-from shoal.model.values import Arguments, Json
+from shoal.model.values import Arguments, Json, Result
 from shoal.model.workflow import Workflow
 from shoal.ports import BlobStore, LogChunk, RunQuery, RunStore
 from shoal.runtime.orchestrator import Orchestrator
@@ -258,6 +259,57 @@ class Client:
         new = NewRun(identity, spec, identity, retry_of=old.id, locks=old.locks)
         await self._create(new, spec.executor)
         return RunHandle(self, identity)
+
+    async def fork(
+        self,
+        run_id: str,
+        from_step: str,
+        *,
+        inputs: Mapping[str, Json] | None = None,
+        outputs: Mapping[str, Result] | None = None,
+        new_id: str | None = None,
+    ) -> RunHandle:
+        """Start a new run that begins with what another has recorded before a step, and runs that step and what follows anew.
+
+        The other run, which may be of any status, stays as it is.
+
+        Args:
+            run_id: The run to fork.
+            from_step: Name of a step of its definition.
+            inputs: Inputs to change; what is taken over was made with the old ones.
+            outputs: Outputs, by step, that take the place of recorded ones.
+            new_id: Id of the new run; by default a new one.
+
+        Raises:
+            NotFoundError: There is no such run or step.
+            InvalidInputError: The inputs do not fit, or outputs are given for a step that runs anew.
+            ConflictError: The run had not come to that step.
+            RunAlreadyExistsError: The new id is taken.
+        """
+        new = await self.forked(run_id, from_step, inputs=inputs, outputs=outputs, new_id=new_id)
+        await self._create(new, new.spec.executor)
+        return RunHandle(self, new.id)
+
+    async def forked(
+        self,
+        run_id: str,
+        from_step: str,
+        *,
+        inputs: Mapping[str, Json] | None = None,
+        outputs: Mapping[str, Result] | None = None,
+        new_id: str | None = None,
+    ) -> NewRun:
+        """Return the run that `fork` would start; nothing is recorded. Arguments and errors are those of `fork`."""
+        old = await self.store.run(RunId(run_id))
+        spec = await self.store.spec(old.id)
+        if inputs:
+            tree = {**cast("dict[str, Json]", spec.inputs.tree), **inputs}
+            if any(path[0] not in inputs for path, _ in spec.inputs.holes):
+                raise InvalidInputError("the run has inputs that are no JSON; they cannot be changed one by one")
+            spec = replace(spec, inputs=Arguments(cast("Json", check_inputs(spec.workflow, tree))))
+        rows = copied_rows(spec.workflow, from_step, await self.store.steps(old.id), outputs or {})
+        identity = RunId(new_id) if new_id is not None else new_run_id()
+        return NewRun(identity, spec, identity, retry_of=old.id, locks=old.locks, steps=rows)
 
     # ------------------------------------------------------------ tools
 

@@ -249,7 +249,9 @@ def open_continuation(run: RunState, state: StepState, workflow: Workflow, input
     settle_counters(run, state)
     above = state.scope.owner
     # A step that catches exceptions stands for itself, unless what it would be replaced by catches them as well.
-    if state.scope.passes_through and above is not None and (above.step.catch or not state.step.catch):
+    # An item of a loop stands for itself as well: others of its loop go on.
+    alone = state.scope.passes_through and state.index is None
+    if alone and above is not None and (above.step.catch or not state.step.catch):
         owner = above
         state.status, state.finished_at, state.result = StepStatus.SUCCEEDED, run.now, {}
         run.save(state)

@@ -1,6 +1,6 @@
 """Durable DAGs of Ray tasks, from Python: the successor to ray.workflow. `from shoal import workflow`."""
 
-from shoal.workflow import event_listener, exceptions
+from shoal.workflow import aio, event_listener, exceptions
 from shoal.workflow._api import continuation, run, run_async
 from shoal.workflow._current import init, shutdown
 from shoal.workflow._endpoint import EventEndpoint, serve_events
@@ -17,6 +17,7 @@ from shoal.workflow._management import (
     resume_all,
     resume_async,
 )
+from shoal.workflow._more import events, fork, map  # noqa: A004 - it is what it is called
 from shoal.workflow._options import options
 from shoal.workflow._status import WorkflowStatus
 from shoal.workflow.event_listener import EventListener
@@ -54,17 +55,21 @@ __all__ = [
     "WorkflowNotResumableError",
     "WorkflowStatus",
     "WorkflowStillActiveError",
+    "aio",
     "cancel",
     "continuation",
     "delete",
     "event_listener",
+    "events",
     "exceptions",
+    "fork",
     "get_metadata",
     "get_output",
     "get_output_async",
     "get_status",
     "init",
     "list_all",
+    "map",
     "options",
     "resume",
     "resume_all",

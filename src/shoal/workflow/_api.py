@@ -8,6 +8,7 @@ from typing import Any, cast
 from shoal.errors import InvalidInputError, NotFoundError, ShoalError, UnsupportedError
 from shoal.model.encoding import is_exact_json
 from shoal.model.ids import RUN_ID, RunId, new_run_id
+from shoal.model.run import NewRun
 from shoal.model.values import Json
 from shoal.tools.context import current_context
 from shoal.workflow import _current
@@ -81,12 +82,17 @@ def start(
         return session, run_id
     about: dict[str, Json] = {"user": dict(metadata or {})}
     flow = build_graph(dag, session.client.blobs.put, inputs=Inputs(args, kwargs), metadata=about)
-    if session.plan.detached:
-        session.portal.call(session.create(flow, run_id))
-        take(session, run_id)
-    else:
-        session.portal.call(session.launch(flow, run_id))
+    begin(session, session.new_run(flow, run_id))
     return session, run_id
+
+
+def begin(session: Session, new: NewRun) -> None:
+    """Record a new run, and have it driven."""
+    if session.plan.detached:
+        session.portal.call(session.create(new))
+        take(session, new.id)
+    else:
+        session.portal.call(session.launch(new))
 
 
 def checked_id(workflow_id: object) -> RunId:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from ray.dag import DAGNode
 
 from shoal.errors import InvalidInputError, UnsupportedError
+from shoal.model.encoding import encode, encode_manifest
 from shoal.model.ids import Digest, StepName, WorkflowId
 from shoal.model.policies import Isolation, Resources, RetryPolicy
 from shoal.model.tools import TaskCode, ToolReference
 from shoal.model.values import INLINE_LIMIT, Json, Value
 from shoal.model.workflow import Action, CallTool, Constant, ListOf, Recorded, Reference, Step, Template, Workflow
 from shoal.workflow._code import starts_ray_work, take_code
-from shoal.workflow._nodes import EventNode
+from shoal.workflow._nodes import EventNode, MapNode, handed_on
 from shoal.workflow._options import TaskOptions, read_options
 from shoal.workflow._pickling import Direct, Packer, itself, nested
 from shoal.workflow._ray import DAGInputData, FunctionNode, InputAttributeNode, InputNode, ObjectRef
@@ -28,6 +29,7 @@ from shoal.workflow._ray import DAGInputData, FunctionNode, InputAttributeNode, 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 _NOTHING: Final = object()
 _ENDLESS: Final = 1_000_000
+_NODES: Final = (FunctionNode, EventNode, MapNode)
 
 Put = Callable[[bytes], Digest]
 
@@ -75,8 +77,10 @@ def build_graph(
         InvalidInputError: It is no DAG of remote functions, or its inputs do not fit.
         NonRetryableError: Something of it cannot be pickled.
     """
-    if not isinstance(dag, (FunctionNode, EventNode)):
+    if not isinstance(dag, _NODES):
         _refuse(dag)
+    if catch and isinstance(dag, EventNode):
+        dag = FunctionNode(handed_on, (dag,), {}, {})  # what makes a pair is a task
     builder = _Builder(put, inputs or Inputs())
     steps = builder.build(dag, catch=catch)
     if inputs is not None and inputs.given and not builder.used_inputs:
@@ -128,7 +132,7 @@ class _Builder:
 
     def _read(self, node: Any) -> _Call:
         """Return a node's arguments as bytes, and the nodes that they need."""
-        if not isinstance(node, (FunctionNode, EventNode)):
+        if not isinstance(node, _NODES):
             _refuse(node)
         needs: list[Any] = []
         numbers: dict[int, int] = {}
@@ -168,9 +172,32 @@ class _Builder:
         if isinstance(node, EventNode):
             yield from node.steps(EventParts(self, call, needs, node.name))
             return
+        if isinstance(node, MapNode):
+            yield self._map(node, call, needs, catch=catch)
+            return
         function: Any = node._body  # noqa: SLF001 - Ray has no public way
         given = read_options(function, node.get_options())
         yield self.task(function, given, call.data, needs, catch=catch or given.catch)
+
+    def _map(self, node: MapNode, call: _Call, needs: tuple[StepName, ...], *, catch: bool) -> Step:
+        """Return the loop of a map: each item is the one need of a call."""
+        task: Any = node.task
+        given = read_options(task._body, task.get_options())  # noqa: SLF001 - Ray has no public way
+        data = self.pack(((Direct(number=0),), dict[str, Any]()))
+        step = self.task(task._body, given, data, (), catch=catch or given.catch)  # noqa: SLF001 - Ray has no public way
+        (items,) = call.args
+        if isinstance(items, Direct) and items.number is not None:
+            source: Template = _reference_to(needs[items.number])
+        elif needs or not isinstance(items, list):
+            raise InvalidInputError("a map takes a list of values, or one node whose value is a list")
+        else:
+            listed = cast("list[object]", items)
+            values = [encode(item, self._put, dumps=self._packer.dumps) for item in listed]
+            source = Recorded(encode_manifest(values, self._put))
+        inputs = tuple((k, ListOf((Reference(("item",), text="item"),)) if k == "needs" else v) for k, v in step.inputs)
+        return replace(
+            step, needs=tuple(dict.fromkeys(needs)), inputs=inputs, foreach=source, concurrency=node.limit, outputs=("result",)
+        )
 
     def task(
         self, function: Any, given: TaskOptions, data: bytes, needs: Sequence[StepName], *, catch: bool = False, mode: str = ""

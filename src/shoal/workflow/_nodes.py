@@ -1,4 +1,4 @@
-"""Nodes of a DAG that stand for an event."""
+"""Nodes of a DAG that Ray does not have: events, and maps."""
 
 from __future__ import annotations
 
@@ -41,3 +41,30 @@ class EventNode(DAGNode):
 
     def _execute_impl(self, *_args: Any, **_kwargs: Any) -> Any:
         raise UnsupportedError("an event is waited for by a workflow", hint="use workflow.run(dag), not dag.execute()")
+
+
+class MapNode(DAGNode):
+    """A node that calls a task for each item of a list."""
+
+    def __init__(self, task: Any, items: Any, limit: int | None) -> None:
+        """Make a node.
+
+        Args:
+            task: A node of the task, without arguments.
+            items: A list, or a node.
+            limit: Items at a time.
+        """
+        super().__init__((items,), {}, {}, other_args_to_resolve={})
+        self.task = task
+        self.limit = limit
+
+    def _copy_impl(self, new_args: Any, new_kwargs: Any, new_options: Any, new_other_args_to_resolve: Any) -> MapNode:  # noqa: ARG002 - Ray's signature
+        return MapNode(self.task, new_args[0], self.limit)
+
+    def _execute_impl(self, *_args: Any, **_kwargs: Any) -> Any:
+        raise UnsupportedError("a map is a part of a workflow", hint="use workflow.run(dag), not dag.execute()")
+
+
+def handed_on(value: Any) -> Any:
+    """Return a value as it is: the task that stands after an event where a task is needed."""
+    return value

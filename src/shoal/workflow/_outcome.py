@@ -95,7 +95,7 @@ async def find_task(session: Session, run_id: RunId, task_id: str) -> tuple[Step
     """Return the row and the definition of a task, as far as there is one.
 
     A task of the run's own DAG goes by its id; one that a continuation brought goes by its id, too, with `_1`, `_2`, ... for
-    the second, third, ... that has it, in the order in which they were first recorded.
+    the second, third, ... that has it, in the order in which continuations brought them.
     """
     flow = (await session.client.store.spec(run_id)).workflow
     for step in flow.steps:
@@ -105,10 +105,15 @@ async def find_task(session: Session, run_id: RunId, task_id: str) -> tuple[Step
     base, _, number = step_name(task_id).rpartition("_")
     rows = await session.client.store.steps(run_id, items=False)
     for name, place in ((step_name(task_id), 0), *([(base, int(number))] if base and number.isdigit() else [])):
-        named = [row for row in rows if row.name == StepName(name)]
+        named = sorted((row for row in rows if row.name == StepName(name)), key=lambda row: _number(row.path))
         if place < len(named):
             return named[place], await _spawned_step(session, run_id, named[place])
     return None, None
+
+
+def _number(path: StepPath) -> int:
+    number = path.rpartition("/")[2]
+    return int(number) if number.isdigit() else 0
 
 
 async def _spawned_step(session: Session, run_id: RunId, row: StepRecord) -> Step | None:

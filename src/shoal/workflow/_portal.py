@@ -8,7 +8,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from shoal.errors import ConflictError
+from shoal.errors import ConflictError, InfrastructureError
 
 T = TypeVar("T")
 
@@ -26,6 +26,10 @@ class Portal:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        waiting = asyncio.all_tasks(self.loop)
+        for task in waiting:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
 
@@ -41,10 +45,16 @@ class Portal:
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine there, and return what it returns."""
+        """Run a coroutine there, and return what it returns.
+
+        Raises:
+            InfrastructureError: The portal was closed meanwhile.
+        """
         future = self.begin(work)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise InfrastructureError("the connection to the workflows was closed", hint="workflow.resume goes on") from None
         except BaseException:
             future.cancel()
             raise

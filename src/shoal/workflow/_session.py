@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from shoal.bootstrap import open_platform
@@ -105,16 +105,20 @@ class Session:
             found += page
         return found[::-1]
 
-    async def launch(self, flow: Workflow, run_id: RunId) -> None:
-        """Start a run, or take the one up that has this id; durable on return.
+    def new_run(self, flow: Workflow, run_id: RunId) -> NewRun:
+        """Return a run of a workflow, not yet recorded."""
+        return NewRun(run_id, self.client.spec_of(flow, self.plan.executor), run_id)
+
+    async def launch(self, new: NewRun) -> None:
+        """Start a run, or take the one up that has its id; durable on return.
 
         Raises:
             queue.Full: It would have to wait for its turn, and there is no room left.
         """
-        new = NewRun(run_id, self.client.spec_of(flow, self.plan.executor), run_id)
+        run_id = new.id
         try:
             if self.turns.must_wait(run_id):
-                await self.client.store.create(NewRun(run_id, new.spec, run_id, parked=True))
+                await self.client.store.create(replace(new, parked=True))
                 self.turns.line_up(run_id, lambda: self._begin_at_last(run_id, RunStatus.PENDING))
                 return
             self.turns.enter(run_id)
@@ -128,11 +132,10 @@ class Session:
             raise
         self.portal.spawn(self._follow(run_id))
 
-    async def create(self, flow: Workflow, run_id: RunId) -> None:
-        """Record a run for another process to take up."""
-        new = NewRun(run_id, self.client.spec_of(flow, self.plan.executor), run_id, parked=True)
+    async def create(self, new: NewRun) -> None:
+        """Record a run, unless there is one of its id, for another process to take up."""
         try:
-            await self.client.store.create(new)
+            await self.client.store.create(replace(new, parked=True))
         except RunAlreadyExistsError:
             return
 
