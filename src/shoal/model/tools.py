@@ -19,7 +19,7 @@ class TaskCode:
         blob: Its bytes, pickled by value; None: it is imported by its name.
         python: Minor version of the interpreter that it was taken from, such as `3.11`.
         pickler: Version of cloudpickle that wrote the bytes.
-        folder: Where its module lay; on the path of a worker that does not find the module otherwise.
+        folders: Where its program looked for modules beside those that are installed; last on the path of a worker.
     """
 
     module: str
@@ -28,7 +28,7 @@ class TaskCode:
     blob: Digest | None = None
     python: str = ""
     pickler: str = ""
-    folder: str = ""
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

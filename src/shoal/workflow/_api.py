@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -65,7 +66,9 @@ def continuation(dag: Any) -> Any:
     try:
         current_context()
     except NotFoundError:
-        return ray.get(dag.execute())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Ray 2.60 calls it deprecated, and has no other way
+            return ray.get(dag.execute())
     return MoreTasks(dag)
 
 

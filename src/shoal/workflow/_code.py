@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import inspect
+import os
 import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final, cast
+from types import CodeType, FunctionType
+from typing import Any, Final
 
 from shoal.errors import NonRetryableError, TaskCodeChangedError, ToolResolutionError
 from shoal.model.ids import Digest
@@ -51,10 +51,10 @@ def take_code(thing: Any, dumps: Callable[[object], bytes], put: Put) -> TaskCod
     if marked is not None:
         return from_json(TaskCode, marked)
     module, name = str(thing.__module__), str(thing.__qualname__)
-    source, folder = source_hash(thing), folder_of(module)
+    source, folders = source_hash(thing), own_folders()
     version = str(getattr(cloudpickle, "__version__", ""))
     if _is_importable(thing, module, name):
-        return TaskCode(module, name, source, None, PYTHON, version, folder)
+        return TaskCode(module, name, source, None, PYTHON, version, folders)
     try:
         data = dumps(thing)
     except NonRetryableError:
@@ -64,7 +64,7 @@ def take_code(thing: Any, dumps: Callable[[object], bytes], put: Put) -> TaskCod
             f"the task {name} cannot be stored: {error}",
             hint="it is pickled with what it refers to; open files, locks and connections do not pickle",
         ) from error
-    return TaskCode(module, name, source, put(data), PYTHON, version, folder)
+    return TaskCode(module, name, source, put(data), PYTHON, version, folders)
 
 
 def load_code(code: TaskCode, get: Get, *, check: bool) -> Any:
@@ -115,7 +115,7 @@ def _by_name(code: TaskCode) -> Any:
         if error.name is not None and (code.module == error.name or code.module.startswith(f"{error.name}.")):
             raise ToolResolutionError(
                 f"there is no module {error.name!r} on this worker, and the task {code.module}.{code.name} is in it",
-                hint=f"it lay in {code.folder or 'no folder that is known'}",
+                hint=f"its program looked in {', '.join(code.folders) or 'installed packages only'}",
             ) from None
         raise
     for part in code.name.split("."):
@@ -127,22 +127,22 @@ def _by_name(code: TaskCode) -> Any:
 
 
 def _make_findable(code: TaskCode) -> None:
-    """Put the folder that a program's modules lay in last on the path, if they are not found without it."""
-    top = code.module.partition(".")[0]
-    missing = top == "__main__" or (top not in sys.modules and importlib.util.find_spec(top) is None)
-    if code.folder and missing and code.folder not in sys.path and Path(code.folder).is_dir():
-        sys.path.append(code.folder)
+    """Put the folders of a task's program last on the path, where they are there and not on it."""
+    missing = [folder for folder in code.folders if folder not in sys.path and Path(folder).is_dir()]
+    if missing:
+        sys.path.extend(missing)
         importlib.invalidate_caches()
 
 
-def folder_of(module: str) -> str:
-    """Return the folder from which a module's top package is imported; of `__main__` that of its file. Empty: unknown."""
-    found: ModuleType | None = sys.modules.get(module.partition(".")[0])
-    file = getattr(found, "__file__", None)
-    if found is None or file is None:
-        return ""
-    path = Path(cast("str", file)).absolute()
-    return str(path.parent.parent if path.name == "__init__.py" else path.parent)
+def own_folders() -> tuple[str, ...]:
+    """Return the folders of this process's path that hold no installed packages: those of the program itself."""
+    installed = tuple(str(Path(prefix).resolve()) + os.sep for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix})
+    found: dict[str, None] = {}
+    for entry in sys.path:
+        path = Path(entry or os.curdir).resolve()
+        if path.is_dir() and not f"{path}{os.sep}".startswith(installed) and path.name != "site-packages":
+            found[str(path)] = None
+    return tuple(found)
 
 
 def source_hash(thing: Any) -> str:

@@ -177,6 +177,9 @@ class Session:
             await self.turns.leave(run_id)
             raise
         self.portal.spawn(self._follow(run_id))
+        # Until its reopening is recorded, others would take it for one that has ended, and its old end for the new one.
+        while self.client.drives(run_id) and (await self.record(run_id)).status.ended:  # noqa: ASYNC110 - rare, and over with the next turn
+            await asyncio.sleep(0.005)
 
     async def _follow(self, run_id: RunId) -> None:
         """Give the turn of a run back once it is not driven here any more."""
