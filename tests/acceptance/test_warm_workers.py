@@ -90,6 +90,35 @@ def test_a_lost_worker_costs_an_attempt_only_to_what_ran(tmp_path, board):
     asyncio.run(main())
 
 
+def test_a_tool_that_closes_the_line_of_its_worker_is_carried_by_a_task_at_last(tmp_path):
+    async def main():
+        async with driver_of(tmp_path) as driver:
+            await warm_up(driver)
+            cutter, others = call("cut", name="line"), [call("whereabouts") for _ in range(20)]
+            done = await driver.run(cutter, *others, within=60)
+            assert where(done[0]) == 0, "a task has no line to close"
+            assert all(isinstance(c.outcome, Succeeded) for c in done[1:])
+
+    asyncio.run(main())
+
+
+def test_a_worker_that_dies_idle_costs_nobody_an_attempt(tmp_path):
+    async def main():
+        async with driver_of(tmp_path) as driver:
+            for _ in range(4):
+                done = await warm_up(driver)
+                assert all(is_warm(c) for c in done)
+                os.kill(where(done[-1])["pid"], signal.SIGKILL)
+                pools = driver.executor._parts.pools
+                async with asyncio.timeout(10):
+                    while any(  # noqa: ASYNC110
+                        w.pid == where(done[-1])["pid"] for p in pools._pools.values() for w in p.workers
+                    ):
+                        await asyncio.sleep(0.02)
+
+    asyncio.run(main())
+
+
 def test_a_canceled_attempt_of_a_batch_that_was_sent_never_begins(tmp_path):
     async def main():
         async with driver_of(tmp_path) as driver:

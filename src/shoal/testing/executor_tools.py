@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -189,3 +190,20 @@ def whereabouts(_control: AttemptControl, call: AttemptCall, seconds: float = 0.
     if ends and call.number == 1:
         os._exit(1)
     return {"pid": os.getpid(), "process": Path("/proc/self/cmdline").read_bytes().split(b"\0")[0].decode()}
+
+
+def cut(_control: AttemptControl, _call: AttemptCall, name: str) -> int:
+    """Close every socket of the process that is connected to a path with a last part `name`; return how many."""
+    closed = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            if not entry.readlink().as_posix().startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(entry.name))) as found:
+                path = found.getpeername() if found.family == socket.AF_UNIX else ""
+            if isinstance(path, str) and path.endswith(f"/{name}"):
+                os.close(int(entry.name))
+                closed += 1
+        except OSError:
+            continue
+    return closed

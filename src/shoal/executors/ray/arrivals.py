@@ -1,6 +1,6 @@
-"""Answers of Ray on their way into the event loop.
+"""Answers of workers on their way to those who wait for them.
 
-Owns the one hop from Ray's threads: a single wake-up of the loop serves all answers that arrive before it looks.
+Owns the one hop from Ray's threads into the event loop: a single wake-up serves all answers that arrive before it looks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Arrivals:
         self._loop: Final = loop
         self._busy: Final = busy
         self._after: Final = after
-        self._arrived: Final[deque[tuple[Take, Future[Any]]]] = deque()
+        self._arrived: Final[deque[Callable[[], None]]] = deque()
         self._waking = False
         self._collected = 0.0
 
@@ -40,9 +40,16 @@ class Arrivals:
         """Call `take` with the answer of a Ray call once it is there."""
         ref.future().add_done_callback(partial(self._arrive, take))
 
+    def arrived(self, take: Callable[[], None]) -> None:
+        """Call `take` for an answer that has come by another way than Ray's; in the loop."""
+        self._arrived.append(take)
+        if not self._waking:
+            self._waking = True
+            self._wake()
+
     def _arrive(self, take: Take, future: Future[Any]) -> None:
         """Take an answer, in Ray's thread."""
-        self._arrived.append((take, future))
+        self._arrived.append(partial(take, future))
         if not self._waking:
             self._waking = True
             try:
@@ -61,6 +68,5 @@ class Arrivals:
         self._collected = time.monotonic()
         self._waking = False
         while self._arrived:
-            take, future = self._arrived.popleft()
-            take(future)
+            self._arrived.popleft()()
         self._after()

@@ -26,6 +26,7 @@ from shoal.executors.ray.cluster import NAMESPACE
 from shoal.executors.ray.flight import Flight
 from shoal.executors.ray.flights import SLACK, Flights
 from shoal.executors.ray.library import load_exceptions, load_ray
+from shoal.executors.ray.line import Lines
 from shoal.executors.ray.listener import Listener
 from shoal.executors.ray.pool import Errand
 from shoal.executors.ray.pools import TICK, Hooks, Pools, is_eligible
@@ -48,7 +49,7 @@ _END: Final = 2.0
 """Seconds, beside the grace, that a close waits for what it ends."""
 
 _LOOK: Final = 1.0
-"""Seconds between two looks at who waits in the cluster."""
+"""Seconds between two looks at the cluster: its nodes, and who waits in it."""
 
 _SUSPECTS: Final = 10_000
 """Steps remembered for having lost a worker; beyond, the oldest are forgotten."""
@@ -101,6 +102,7 @@ class RayExecutor:
         self._limits: Final = limits or Limits()
         self._on_board: Final = board
         self._capacity: Final = Capacity()
+        self._awaiting: Final[set[asyncio.Task[None]]] = set()
         self._suspects: Final[dict[tuple[RunId, StepPath], None]] = {}
         self._parts: _Parts | None = None
         self._closed = False
@@ -124,7 +126,10 @@ class RayExecutor:
         hooks = Hooks(
             done=flights.done, lost=flights.broken, stopped=flights.stopped, alone=self._send_alone, tasks_want=tasks.wants
         )
-        pools = Pools(kit=kit, board=board, arrivals=arrivals, capacity=self._capacity, hooks=hooks)
+        lines = Lines(board.folder)
+        await lines.open()
+        await asyncio.to_thread(self._capacity.look)
+        pools = Pools(kit=kit, board=board, lines=lines, arrivals=arrivals, capacity=self._capacity, hooks=hooks)
         listener = Listener(
             name=self._name,
             namespace=self._namespace,
@@ -146,7 +151,9 @@ class RayExecutor:
             if self._capacity.fits(call.resources):
                 self._send(flight)
             else:
-                self._await_node(flight, time.monotonic() + self._patience)
+                waiting = parts.loop.create_task(self._await_node(flight))
+                self._awaiting.add(waiting)
+                waiting.add_done_callback(self._awaiting.discard)
         parts.pools.feed()
 
     async def completions(self) -> Sequence[Completion]:
@@ -177,7 +184,7 @@ class RayExecutor:
 
     def slots(self, resources: Resources) -> int:
         """Return the CPUs of the cluster over those of an attempt."""
-        return max(1, int(self._capacity.cpus() // (resources.cpus or 1)))
+        return max(1, int(self._capacity.cpus // (resources.cpus or 1)))
 
     def prepare(self, environments: Sequence[BuiltEnvironment]) -> None:
         """Start a warm worker in each environment while CPUs are free and nothing waits for one."""
@@ -235,8 +242,10 @@ class RayExecutor:
             parts.pools.close()
             parts.shared.close()
         under_way.clear()
-        parts.ticking.cancel()
-        await asyncio.gather(parts.ticking, return_exceptions=True)
+        ours = (parts.ticking, *self._awaiting)
+        for task in ours:
+            task.cancel()
+        await asyncio.gather(*ours, return_exceptions=True)
         await parts.pulse.stop()
         await parts.listener.stop()
         parts.board.close()
@@ -287,30 +296,33 @@ class RayExecutor:
         parts.flights.flush()
 
     async def _tick(self) -> None:
-        """Look at the pools a few times a second, and at the cluster, in a thread, while there are workers to give up."""
+        """Look at the pools a few times a second, and at the cluster, in a thread, while there is something to carry."""
         looked = 0.0
         while True:
             await asyncio.sleep(TICK)
             parts = self._started
-            wanted = False
-            if parts.pools.workers() and time.monotonic() - looked > _LOOK:
-                wanted = await asyncio.to_thread(self._capacity.wanted)
+            if (parts.pools.workers() or parts.flights.under_way) and time.monotonic() - looked > _LOOK:
+                await asyncio.to_thread(self._capacity.look)
                 looked = time.monotonic()
-            parts.pools.tick(wanted=wanted)
+            parts.pools.tick()
 
-    def _await_node(self, flight: Flight, until: float) -> None:
+    async def _await_node(self, flight: Flight) -> None:
+        """Send an attempt as soon as some node could carry it; end it if none could for as long as we have patience."""
         parts = self._started
-        call = flight.call
-        if call.attempt_id not in parts.flights.under_way:
-            return
-        missing = self._capacity.shortage(call.resources)
-        if missing is None:
-            self._send(flight)
-            parts.pools.feed()
-        elif time.monotonic() >= until:
-            parts.flights.finish(flight, unstarted(call, judgement.unschedulable(call, missing)))
-        else:
-            parts.loop.call_later(1.0, self._await_node, flight, until)
+        until = time.monotonic() + self._patience
+        while flight.call.attempt_id in parts.flights.under_way:
+            await asyncio.to_thread(self._capacity.look)
+            missing = self._capacity.shortage(flight.call.resources)
+            if flight.call.attempt_id not in parts.flights.under_way:
+                return
+            if missing is None:
+                self._send(flight)
+                parts.pools.feed()
+                return
+            if time.monotonic() >= until:
+                parts.flights.finish(flight, unstarted(flight.call, judgement.unschedulable(flight.call, missing)))
+                return
+            await asyncio.sleep(_LOOK)
 
     def _send(self, flight: Flight) -> None:
         call = flight.call

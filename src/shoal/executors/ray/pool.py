@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shoal.executors.ray.flight import Flight
+from shoal.executors.ray.line import Line
 from shoal.model.attempts import AttemptCall, Completion
 from shoal.model.ids import AttemptId
 from shoal.model.policies import Resources
@@ -81,6 +82,7 @@ class WarmHandle:
     Attributes:
         pid: Its process; None: it is not ready.
         visible: Whether it runs on this host and shows on the board.
+        line: Its line; None: it is called by Ray.
         batches: What it was sent, in order; at most two.
         ready_at: Monotonic time at which it was ready.
         idle_since: Monotonic time of its last answer.
@@ -92,6 +94,7 @@ class WarmHandle:
     ready_at: float = 0.0
     pid: int | None = None
     visible: bool = False
+    line: Line | None = None
     batches: deque[Batch] = field(default_factory=deque["Batch"])
     idle_since: float = 0.0
     retiring: bool = False

@@ -6,6 +6,7 @@ waits for their CPUs, when they are spent or lost. Every worker is an actor of t
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -22,6 +23,7 @@ from shoal.executors.ray.calls import CallPacker
 from shoal.executors.ray.capacity import Capacity
 from shoal.executors.ray.flight import Flight
 from shoal.executors.ray.library import load_exceptions, load_ray
+from shoal.executors.ray.line import Lines
 from shoal.executors.ray.pool import Batch, Errand, Paces, Pool, PoolKey, WarmHandle
 from shoal.executors.ray.tasks import interpreter, ray_options
 from shoal.executors.ray.warm_worker import WarmWorker
@@ -58,6 +60,9 @@ _STARTING: Final = 4
 _FREE_SLOTS: Final = 32
 """Workers of a pool at most whose attempts take no CPU."""
 
+_PARTING: Final = 0.5
+"""Seconds that the loss of a worker waits for the end of its line: what it had sent before is not lost."""
+
 TICK: Final = 0.25
 """Seconds between two looks at pools that no answer reminds of."""
 
@@ -89,8 +94,10 @@ def is_eligible(call: AttemptCall) -> bool:
 class Pools:
     """The `Carrier` of warm workers. Lives in the loop of its executor."""
 
-    def __init__(self, *, kit: bytes, board: Board, arrivals: Arrivals, capacity: Capacity, hooks: Hooks) -> None:
+    def __init__(self, *, kit: bytes, board: Board, lines: Lines, arrivals: Arrivals, capacity: Capacity, hooks: Hooks) -> None:
         self._kit: Final = kit
+        self._lines: Final = lines
+        self._partings: Final[set[asyncio.Task[None]]] = set()
         self._board: Final = board
         self._arrivals: Final = arrivals
         self._capacity: Final = capacity
@@ -154,7 +161,7 @@ class Pools:
             pool = self._pool(python, Resources())
             if any(p.waiting for p in self._pools.values()):
                 return
-            if not pool.workers and self._held() + pool.key.cpus <= self._capacity.cpus():
+            if not pool.workers and self._held() + pool.key.cpus <= self._capacity.cpus:
                 self._start(pool)
 
     # ------------------------------------------------------------ out
@@ -191,22 +198,29 @@ class Pools:
         for flight in flights.values():
             flight.batch = batch
         data: list[AttemptCall | ToolLock] = [job.call if isinstance(job, Flight) else job.tool for job in jobs]
-        ref = worker.actor.carry.remote(self._packer.pack(data), batch.ticket)
-        self._arrivals.watch(ref, partial(self._answered, batch))
+        packed = self._packer.pack(data)
+        if worker.line is not None:
+            worker.line.send(batch.ticket, packed)
+        else:
+            self._arrivals.watch(worker.actor.carry.remote(packed, batch.ticket), partial(self._answered, batch))
 
     # ------------------------------------------------------------ back
 
     def _answered(self, batch: Batch, future: Future[Any]) -> None:
-        worker = batch.worker
         error = future.exception()
         if error is not None:
-            self._failed(batch, error)
-            return
-        if batch in worker.batches:
-            worker.batches.remove(batch)
+            self._failed(batch.worker, error)
+        else:
+            self._reply(batch.worker, future.result())
+
+    def _reply(self, worker: WarmHandle, data: bytes) -> None:
+        """Take the reply for the batch that a worker was sent first of those that it has not answered."""
+        if not worker.batches:
+            return  # it was given up meanwhile
+        batch = worker.batches.popleft()
         worker.idle_since = time.monotonic()
         worker.pool.deaths = 0
-        reply = unpack_reply(future.result())
+        reply = unpack_reply(data)
         self._completed(reply)
         for place, text in reply.options:
             errand = batch.errands.pop(place, None)
@@ -270,10 +284,26 @@ class Pools:
 
     # ------------------------------------------------------------ losses
 
-    def _failed(self, batch: Batch, error: BaseException) -> None:
+    def _served(self, worker: WarmHandle, future: Future[Any]) -> None:
+        """Take leave of a worker whose line has ended, once all that it had sent is here."""
+        if self._closed or (worker.ended and not worker.batches):
+            return
+        error = future.exception()
+        if error is None:
+            _kill(worker)  # it lives, and cannot be reached: a tool has closed what it did not open
+        parting = asyncio.ensure_future(self._part(worker, error or load_exceptions().WorkerCrashedError()))
+        self._partings.add(parting)
+        parting.add_done_callback(self._partings.discard)
+
+    async def _part(self, worker: WarmHandle, error: BaseException) -> None:
+        if worker.line is not None:
+            await worker.line.ended(_PARTING)
+            worker.line.close()
+        self._arrivals.arrived(lambda: self._failed(worker, error))
+
+    def _failed(self, worker: WarmHandle, error: BaseException) -> None:
         """Take leave of a worker: who ran in it has lost an attempt, who waited at it goes back free."""
-        worker = batch.worker
-        if worker.ended and not batch.flights and not batch.errands:
+        if worker.ended and not worker.batches:
             return
         batches = list(worker.batches)
         worker.batches.clear()
@@ -309,7 +339,11 @@ class Pools:
     def _greeted(self, worker: WarmHandle, future: Future[Any]) -> None:
         error = future.exception()
         if error is None:
-            worker.pid, _, worker.visible = json.loads(future.result())
+            worker.pid, _, worker.visible, token = json.loads(future.result())
+            worker.line = self._lines.claim(token)
+            if worker.line is not None:
+                worker.line.listen(lambda data: self._arrivals.arrived(partial(self._reply, worker, data)))
+                self._arrivals.watch(worker.actor.serve.remote(), partial(self._served, worker))
             worker.ready_at = worker.idle_since = time.monotonic()
             if worker.retiring:
                 self._retire(worker)
@@ -336,18 +370,14 @@ class Pools:
 
     # ------------------------------------------------------------ how many
 
-    def tick(self, *, wanted: bool) -> None:
-        """Look after what no answer reminds of: pools that wait for CPUs, workers that are idle.
-
-        Args:
-            wanted: Whether anybody in the cluster waits for CPUs.
-        """
+    def tick(self) -> None:
+        """Look after what no answer reminds of: pools that wait for CPUs, workers that are idle."""
         now = time.monotonic()
         for pool in self._pools.values():
             pool.look()
             for worker in [w for w in pool.workers if w.idle and now - w.idle_since > IDLE]:
                 self._retire(worker)
-        self._make_room(now, wanted=wanted)
+        self._make_room(now, wanted=self._capacity.wanted)
         self.feed()
 
     def _grow(self, pool: Pool) -> None:
@@ -368,7 +398,7 @@ class Pools:
         cpus = pool.key.cpus
         if not cpus:
             return len(pool.workers) < _FREE_SLOTS
-        total = self._capacity.cpus()
+        total = self._capacity.cpus
         return len(pool.workers) < max(1, total // cpus) and self._held() + cpus <= total
 
     def _held(self) -> float:
@@ -380,7 +410,7 @@ class Pools:
         pools = list(self._pools.values())
         short = [p for p in pools if p.short_since is not None]
         more = [p for p in pools if p.head() is not None and p.short_since is None]
-        full = self._held() + min((p.key.cpus for p in more), default=0.0) > self._capacity.cpus()
+        full = self._held() + min((p.key.cpus for p in more), default=0.0) > self._capacity.cpus
         pressing = wanted or self._hooks.tasks_want()[1] or bool(short)
         if not (wanted or (full and (pressing or more))):
             return
@@ -410,6 +440,8 @@ class Pools:
 
     def _retire(self, worker: WarmHandle) -> None:
         self._bury(worker)
+        if worker.line is not None:
+            worker.line.close()
         _kill(worker)
 
     def _bury(self, worker: WarmHandle) -> None:
@@ -428,6 +460,9 @@ class Pools:
             for worker in list(pool.workers):
                 self._retire(worker)
         self._pools.clear()
+        for parting in self._partings:
+            parting.cancel()
+        self._lines.close()
 
 
 def _kill(worker: WarmHandle) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 from shoal.executors.attempt import stopped, unstarted
 from shoal.executors.before import Before
 from shoal.executors.ray.calls import unpack_calls
+from shoal.executors.ray.line import WorkerLine
 from shoal.executors.ray.worker import options_of, worker_of
 from shoal.executors.watch import held
 from shoal.executors.wire import Reply, pack_reply
@@ -69,10 +70,26 @@ class WarmWorker:
         self._carried = 0
         self._base = held()
         self._looked = time.monotonic()
+        self._line: WorkerLine | None = None
 
     def greet(self) -> str:
-        """Return who it is: process id, node, and whether the orchestrator's folder is in its reach; JSON."""
-        return json.dumps([os.getpid(), self._worker.node, self._worker.place.visible])
+        """Return who it is: process id, node, whether the orchestrator's folder is in its reach, token of its line; JSON."""
+        visible = self._worker.place.visible
+        self._line = WorkerLine.open(self._worker.kit.board) if visible else None
+        return json.dumps([os.getpid(), self._worker.node, visible, self._line.token if self._line is not None else ""])
+
+    def serve(self) -> None:
+        """Carry out what comes by the line, until it ends."""
+        line = self._line
+        while line is not None and (batch := line.receive()) is not None:
+            ticket, jobs = batch
+            reply = self.carry(jobs, ticket)
+            try:
+                line.send(reply)
+            except OSError:
+                break  # the orchestrator is gone, or the tool has closed what it did not open
+        if line is not None:
+            line.close()
 
     def carry(self, jobs: bytes, ticket: str) -> bytes:
         """Carry out a batch, or the first part of it, and return its packed reply; the caller keeps what is not in it.
