@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import ray
 
+import shoal
 from acceptance.command import Command, wait_until
 from shoal import workflow
 
@@ -315,14 +317,51 @@ def test_what_is_deleted_leaves_the_journal_30515(flows):
 # ---------------------------------------------------------------- kills
 
 
-def test_a_killed_program_is_resumable_and_no_task_is_duplicated_19407(program):
-    process = program.start("start")
-    wait_until(lambda: len(program.log("held")) >= 1 and len(program.log("first")) == 3)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    program("resume")
-    assert len(program.log("join")) == 3
-    assert len(program.log("first")) <= 4, "only what was under way may run twice"
+def storm(program, kills, seed):
+    """Kill the program so many times, resume all each time; then hold what it recorded and noted against the promises."""
+    order = random.Random(seed)
+    notes = program.home / "notes"
+    done = 0
+    for _ in range(kills):
+        before = len(notes.read_text().splitlines()) if notes.exists() else 0
+        goal = before + order.randint(3, 12)
+        process = program.start("storm")
+        wait_until(
+            lambda goal=goal, p=process: (
+                p.poll() is not None or (notes.exists() and len(notes.read_text().splitlines()) >= goal)
+            )
+        )
+        time.sleep(order.random() * 0.2)
+        done += process.poll() is None
+        process.kill()
+        process.communicate()
+    program("storm")
+    asyncio.run(check(program.home, [json.loads(line) for line in notes.read_text().splitlines()], done))
+
+
+async def check(home, notes, kills):
+    async with shoal.connect(home=str(home)) as client:
+        for run in await client.runs():
+            assert run.status == "succeeded", run.error
+            assert await (await client.handle(run.id)).result() == {"result": 68}
+            for step in await client.store.steps(run.id):
+                mine = [note for note in notes if note["key"] == f"{run.id}:{step.path}"]
+                assert mine, f"{step.path} never ran"
+                assert len(mine) <= 1 + kills
+                assert len({note["attempt"] for note in mine}) == len(mine), "an attempt number was given out twice"
+                late = [note for note in mine if note["at"] > step.finished_at.timestamp()]
+                assert not late, f"{step.path} ran again after its result was recorded"
+
+
+def test_killing_the_program_again_and_again_breaks_no_promise_19407(program):
+    storm(program, kills=2, seed=11)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killing_the_program_ten_times_breaks_no_promise(program, seed):
+    storm(program, kills=10, seed=seed)
 
 
 def test_a_detached_actor_goes_on_when_its_program_has_ended_18407(program):

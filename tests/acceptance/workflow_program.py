@@ -1,5 +1,6 @@
 """A program of a user's, in a process of its own: `python workflow_program.py WHAT HOME ADDRESS`. Its tasks are of `__main__`."""
 
+import json
 import os
 import sys
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import ray
 
-from shoal import workflow
+from shoal import current_context, workflow
 
 WHAT, HOME, ADDRESS = sys.argv[1:4]
 HERE = Path(HOME)
@@ -38,6 +39,27 @@ def join(a, b):
     return a + b
 
 
+@ray.remote
+def noted(*parts, pace=0.1, grow=0):
+    """Add up, and leave a note of the attempt; now and then answer with more work."""
+    context = current_context()
+    line = {"key": f"{context.run_id}:{context.step}", "attempt": context.attempt, "at": time.time()}
+    with (HERE / "notes").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    time.sleep(pace)
+    total = 1 + sum(parts)
+    return workflow.continuation(noted.bind(total, grow=grow - 1)) if grow else total
+
+
+def storm_dag():
+    """Twenty tasks or so: a chain, a diamond, and loops of continuations. Its value is 68."""
+    node = noted.bind()
+    for _ in range(6):
+        node = noted.bind(node)
+    sides = [noted.bind(node, grow=n) for n in range(4)]
+    return noted.bind(noted.bind(sides[0], sides[1]), *sides, sides[3])
+
+
 def dag():
     shared = first.bind()
     return join.bind(held.bind(shared), shared)
@@ -57,6 +79,11 @@ def main():
         case "detached-end":
             assert workflow.get_output("d") == 3
             workflow.shutdown(detached=True)
+        case "storm":
+            refs = [ref for _, ref in workflow.resume_all()] or [
+                workflow.run_async(storm_dag(), workflow_id=f"s{number}") for number in range(2)
+            ]
+            ray.get(refs)
         case "resume":
             assert {status for _, status in workflow.list_all()} == {workflow.RESUMABLE}
             (HERE / "door").touch()
