@@ -11,6 +11,7 @@ from shoal.model.values import Json
 from shoal.model.workflow import Step
 from shoal.workflow import _current
 from shoal.workflow._api import checked_id, finish, promise, take
+from shoal.workflow._hosted import host
 from shoal.workflow._outcome import find_task
 from shoal.workflow._session import Session
 from shoal.workflow._status import WorkflowStatus, status_of, wanted
@@ -191,9 +192,12 @@ def delete(workflow_id: str) -> None:
         WorkflowStillActiveError: It runs, or waits for its turn.
     """
     session = _current.session()
+    if session.plan.detached:
+        session = _current.session(drives=True)
     run = session.portal.call(session.record(checked_id(workflow_id)))
     try:
-        if session.turns.is_here(run.id):
+        waits = session.plan.detached and not run.status.ended and host(session.plan).is_here(run.id)
+        if waits or session.turns.is_here(run.id):
             raise ConflictError("it runs or waits for its turn")
         session.portal.call(session.client.delete(run.id))
     except ConflictError as error:

@@ -12,7 +12,7 @@ from shoal.model.events import Event
 from shoal.model.ids import StepName
 from shoal.model.values import Result
 from shoal.workflow import _current
-from shoal.workflow._api import begin, checked_id
+from shoal.workflow._api import begin, checked_id, exists
 from shoal.workflow._nodes import MapNode
 from shoal.workflow._pickling import Packer
 from shoal.workflow.exceptions import TaskNotFoundError
@@ -56,7 +56,7 @@ def fork(workflow_id: str, from_task: str, edits: Mapping[str, Any] | None = Non
         named(task_id): {"result": encode(value, put, dumps=Packer(put).dumps)} for task_id, value in (edits or {}).items()
     }
     new = session.portal.call(session.client.forked(old.id, named(from_task), outputs=outputs, new_id=new_id))
-    if new_id is not None and any(new.id == run.id for run in session.portal.call(session.records())):
+    if session.portal.call(exists(session, new.id)):
         raise ConflictError(f"there is a workflow {new_id} already")
     begin(session, new)
     return new.id
