@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from random import Random
+from typing import Final
 
 from shoal.engine import children, loops, restoring, scopes, steps
 from shoal.engine.continuations import plan_continuation
@@ -37,6 +38,10 @@ from shoal.model.run import (
 from shoal.model.tools import ToolOptions, ToolReference
 from shoal.model.values import Result
 from shoal.model.workflow import RunWorkflow
+
+WINDOW: Final = 1024
+"""Attempts of a run that may be under way without a limit of its own, or twice the worker slots if that is more: what could
+not run anyway waits here as a step, for the tenth of the memory."""
 
 
 class RunEngine:
@@ -237,8 +242,12 @@ class RunEngine:
 
     def _startable(self) -> bool:
         run = self._run
+        if not run.ready or run.paused:
+            return False
         limit = run.spec.workflow.max_parallel
-        return bool(run.ready) and not run.paused and (limit is None or run.in_flight < limit)
+        if limit is not None:
+            return run.in_flight < limit
+        return run.in_flight < WINDOW or run.in_flight < 2 * run.slots(Resources())
 
     def _start_ready(self) -> None:
         run = self._run

@@ -11,6 +11,7 @@ import pytest
 
 from properties.engine_driver import Driver, returns
 from shoal import continuation
+from shoal.engine.decider import WINDOW
 from shoal.engine.state import LoopState, ScopeState, StepState
 from shoal.model.attempts import Continuation, Continued
 from shoal.model.ids import StepName, WorkflowId
@@ -77,6 +78,27 @@ def test_a_loop_unrolled_into_continuations_goes_through_the_orchestrator(depth)
     assert run.status is RunStatus.SUCCEEDED, run.error
     assert run.outputs == {"done": True}
     assert run.step("a").spawned == depth
+
+
+def test_what_could_not_run_anyway_waits_as_a_step():
+    flow = Workflow(WorkflowId("w"), tuple(Step(StepName(f"s{n}"), TOOL) for n in range(WINDOW + 500)))
+    driver = Driver(flow, lambda d: returns(driver.values, v=1), random.Random(1))
+
+    async def play() -> int:
+        from shoal.model.ids import new_owner_id
+        from shoal.model.run import NewRun, RunSpec
+
+        _, lease = await driver.store.create(NewRun(driver.run_id, RunSpec(flow), driver.run_id), owner=new_owner_id())
+        driver.epoch = lease.epoch
+        await driver.take_up(automatic=False)
+        most = len(driver.open)
+        while not driver.finished:
+            await driver.one()
+            most = max(most, len(driver.open))
+        return most
+
+    assert asyncio.run(play()) == WINDOW
+    assert driver.status is RunStatus.SUCCEEDED
 
 
 def test_a_step_that_was_running_at_three_automatic_takeovers_in_a_row_is_poison():
