@@ -464,7 +464,7 @@ def test_only_listeners_are_waited_for(flows):
         flows.wait_for_event(dict)
 
 
-def test_a_signal_reaches_one_run_and_an_early_one_is_kept(flows):
+def test_a_signal_reaches_one_run_and_an_early_one_is_kept_21725(flows):
     soon(lambda: flows.signal("sig", "go", {"by": "ana"}))
     assert flows.run(flows.wait_for_signal("go"), workflow_id="sig") == {"by": "ana"}
 
