@@ -40,7 +40,7 @@ def join(a, b):
 
 
 @ray.remote
-def noted(*parts, pace=0.1, grow=0):
+def noted(*parts, pace=0.05, grow=0):
     """Add up, and leave a note of the attempt; now and then answer with more work."""
     context = current_context()
     line = {"key": f"{context.run_id}:{context.step}", "attempt": context.attempt, "at": time.time()}

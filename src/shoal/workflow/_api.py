@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import warnings
 from collections.abc import Mapping
 from typing import Any, cast
@@ -93,7 +94,11 @@ def begin(session: Session, new: NewRun) -> None:
     """Record a new run, and have it driven."""
     if session.plan.detached:
         session.portal.call(session.create(new))
-        take(session, new.id)
+        try:
+            take(session, new.id)
+        except queue.Full:
+            session.portal.call(session.client.delete(new.id))  # as if it had not been recorded
+            raise
     else:
         session.portal.call(session.launch(new))
 
