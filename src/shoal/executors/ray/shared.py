@@ -18,7 +18,7 @@ from shoal.executors.attempt import outran, stopped
 from shoal.executors.before import Before
 from shoal.executors.ray.arrivals import Arrivals
 from shoal.executors.ray.flight import Flight
-from shoal.executors.ray.library import load_ray, near_node
+from shoal.executors.ray.library import end_actor, load_ray, near_node
 from shoal.executors.wire import pack_completion, unpack_completion
 from shoal.model.attempts import AttemptCall, Completion, Outcome
 from shoal.model.ids import AttemptId
@@ -108,7 +108,7 @@ class SharedCarrier:
     def close(self) -> None:
         """End the actor."""
         if self._actor is not None:
-            load_ray().kill(self._actor)
+            end_actor(self._actor)
             self._actor = None
 
     def _take(self, flight: Flight, future: Future[Any]) -> None:
