@@ -418,6 +418,12 @@ def test_the_whole_ray_is_killed_and_resume_all_finishes(tmp_path):
         second.communicate(timeout=60)
 
 
+@pytest.mark.full
+@pytest.mark.own_ray
+def test_a_program_may_leave_its_ray_and_start_another(program):
+    program("restart")
+
+
 def descendants(pid):
     """Return the processes of a Ray: gone with one look, so that none is missed when its parent dies."""
     lines = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout.splitlines()

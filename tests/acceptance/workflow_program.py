@@ -65,7 +65,32 @@ def dag():
     return join.bind(held.bind(shared), shared)
 
 
+@ray.remote
+def in_a_task():
+    """A task of Ray's own, on the journal's host, runs a workflow."""
+    os.environ["SHOAL_HOME"] = HOME
+    value = workflow.run(noted.bind(20), workflow_id="in-a-task")
+    workflow.shutdown()
+    return value
+
+
+def restart():
+    """A program that leaves its Ray and starts another one, and runs workflows on both; none of it says a word of Shoal's settings."""
+    os.environ["SHOAL_HOME"] = HOME
+    for number in range(2):
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        assert workflow.run(noted.bind(number)) == number + 1
+        assert ray.get(workflow.run_async(noted.bind(number))) == number + 1
+        if number == 0:
+            assert ray.get(in_a_task.remote()) == 21
+        ray.shutdown()
+    assert workflow.get_output("in-a-task") == 21
+
+
 def main():
+    if WHAT == "restart":
+        restart()
+        return
     workflow.init(home=HOME, ray_address=ADDRESS, detached=WHAT in ("detached", "detached-end"))
     match WHAT:
         case "start":
