@@ -270,6 +270,13 @@ class ToolChangedError(RunError):
 
 
 @dataclass(eq=False, repr=False)
+class TaskCodeChangedError(ToolChangedError):
+    """A Python task is no longer the one that the run was started with, or needs another version of Python."""
+
+    code: ClassVar[str] = "task_code_changed"
+
+
+@dataclass(eq=False, repr=False)
 class NonRetryableError(ShoalError):
     """For tools to raise: the step fails at once, whatever its retry policy."""
 

@@ -368,6 +368,13 @@ class ToolInvoker(Protocol):
         """
         ...
 
+    async def wait(self, call: AttemptCall, control: AttemptControl) -> Outcome:
+        """Carry out an attempt at an async function in the running event loop, beside others.
+
+        Cancelling the caller cancels the function. Raises nothing else, as `invoke`.
+        """
+        ...
+
     def describe(self, tool: ToolLock) -> ToolOptions:
         """Return the explicit Ray options of a tool; empty for a plain function.
 

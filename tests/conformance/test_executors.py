@@ -36,7 +36,8 @@ class TestRayTasks(ExecutorSuite):
 
         class Tasks(RayExecutor):
             def submit(self, calls):
-                super().submit([c if c.isolation is Isolation.PROCESS else replace(c, isolation=Isolation.TASK) for c in calls])
+                kept = (Isolation.PROCESS, Isolation.SHARED)
+                super().submit([c if c.isolation in kept else replace(c, isolation=Isolation.TASK) for c in calls])
 
         return Tasks(invoker=SuiteInvoker(blobs), blobs=blobs)
 

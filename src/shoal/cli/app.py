@@ -57,7 +57,7 @@ def _add(panel: str, *commands: Callable[..., int]) -> None:
         app.command(cls=Command, rich_help_panel=panel, help=help_of(command))(command)
 
 
-_add("Run", running.run, running.resume, running.retry, acting.cancel, acting.signal)
+_add("Run", running.run, running.resume, running.retry, running.fork, acting.cancel, acting.signal)
 _add("Look", looking.runs, looking.show, looking.logs, looking.graph)
 _add("Clean up", acting.delete, acting.prune)
 _add("Write", writing.validate, writing.schema)

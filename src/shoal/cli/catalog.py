@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from shoal import __version__
 from shoal.errors import UnsupportedError
 
-NOT_YET = frozenset({"serve", "token", "schedules", "card", "peers", "handoff", "fork", "new"})
+NOT_YET = frozenset({"serve", "token", "schedules", "card", "peers", "handoff", "new"})
 """Commands that are spoken for, and that this version does not have."""
 
 NOT_YET_OF: dict[str, frozenset[str]] = {"tools": frozenset()}

@@ -144,6 +144,33 @@ def retry(run_id: RunArgument, as_json: JsonOption = False) -> int:
     return _follow(begin, run_id=None, as_json=as_json, print_id=True)
 
 
+def fork(
+    run_id: RunArgument,
+    from_step: Annotated[str, typer.Option("--from", metavar="STEP", help="The step from which on everything runs anew.")],
+    inputs: Annotated[
+        list[str] | None, typer.Option("-i", "--input", metavar="NAME=VALUE", help="An input to change; may be repeated.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Start a new run that begins with what another has recorded, and wait for it.
+
+    What was recorded before STEP is taken over; STEP and all that comes after it run anew, under the definition and the tools
+    of the old run, which stays as it is. The new run's id is printed on stderr at once.
+
+    Examples:
+        shoal fork 01jd9x2m4k --from summarize
+        shoal fork 01jd9x2m4k --from summarize -i style=short
+    """
+    from shoal.language.inputs import parse_assignment
+
+    async def begin(client: Client) -> RunHandle:
+        definition = await client.workflow(run_id)
+        changed = dict(parse_assignment(definition, text) for text in inputs or ())
+        return await client.fork(run_id, from_step, inputs=changed)
+
+    return _follow(begin, run_id=None, as_json=as_json, print_id=True)
+
+
 def _follow(begin: Begin, *, run_id: str | None, as_json: bool, print_id: bool = False) -> int:
     from shoal.cli import follow
 

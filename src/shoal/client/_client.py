@@ -17,6 +17,7 @@ from shoal.client._handle import RunHandle
 from shoal.client._locks import LockReport, lock_workflow, pinned_beside
 from shoal.client._view import RunView, Viewer
 from shoal.config import load_settings
+from shoal.engine.forking import copied_rows
 from shoal.errors import ConflictError, InvalidInputError, NotFoundError, RunAlreadyExistsError, ShoalError
 from shoal.language.finding import find_workflow
 from shoal.language.inputs import check_inputs
@@ -25,7 +26,7 @@ from shoal.model.events import Event
 from shoal.model.ids import RUN_ID, RunId, StepPath, new_run_id
 from shoal.model.run import CancelCommand, NewRun, ResumeCommand, RunRecord, RunSpec, RunStatus, SignalCommand
 from shoal.model.serial import to_json
-from shoal.model.values import Arguments, Json
+from shoal.model.values import Arguments, Json, Result
 from shoal.model.workflow import Workflow
 from shoal.ports import BlobStore, LogChunk, RunQuery, RunStore
 from shoal.runtime.orchestrator import Orchestrator
@@ -70,9 +71,15 @@ async def connect(**settings: object) -> AsyncGenerator[Client]:
 class Client:
     """Starts, resumes and inspects runs. For one event loop; made by `connect`."""
 
-    def __init__(self, platform: Platform) -> None:
-        """Use an open platform; the client closes it."""
+    def __init__(self, platform: Platform, *, hands_over: bool = True) -> None:
+        """Use an open platform; the client closes it.
+
+        Args:
+            platform: What everything is reached through.
+            hands_over: Whether runs go to a daemon if there is one; if not, they are always driven here.
+        """
         self._platform = platform
+        self._hands_over = hands_over
         self._orchestrators: dict[Executor, Orchestrator] = {}
         self._driven: dict[RunId, Orchestrator] = {}
 
@@ -179,7 +186,21 @@ class Client:
             from shoal.daemon import up
 
             await asyncio.to_thread(up, self._platform.settings)
-        return self._platform.has_daemon()
+        return self._hands_over and self._platform.has_daemon()
+
+    async def begin(self, new: NewRun) -> RunHandle:
+        """Start a run whose specification was made elsewhere; durable on return, and driven as by `start`.
+
+        Raises:
+            RunAlreadyExistsError: The id is taken.
+            InfrastructureError: Journal or Ray are unavailable.
+        """
+        await self._create(new, new.spec.executor)
+        return RunHandle(self, new.id)
+
+    def spec_of(self, workflow: Workflow, executor: Executor) -> RunSpec:
+        """Return what a new run of a workflow is pinned to, if it is started from here."""
+        return RunSpec(workflow, executor=executor, fingerprint=self._platform.fingerprint(executor))
 
     async def _attach(self, known: RunRecord, spec: RunSpec) -> RunHandle:
         pinned = await self.store.spec(known.id)
@@ -195,7 +216,7 @@ class Client:
         return RunHandle(self, known.id)
 
     async def _take_up(self, run: RunRecord, *, accept_tool_change: bool) -> RunHandle:
-        if run.executor == "ray" and self._platform.has_daemon():
+        if self._hands_over and run.executor == "ray" and self._platform.has_daemon():
             await self.store.post(run.id, ResumeCommand(accept_tool_change))
             return RunHandle(self, run.id)
         orchestrator = await self._orchestrator(run.executor)
@@ -238,6 +259,57 @@ class Client:
         new = NewRun(identity, spec, identity, retry_of=old.id, locks=old.locks)
         await self._create(new, spec.executor)
         return RunHandle(self, identity)
+
+    async def fork(
+        self,
+        run_id: str,
+        from_step: str,
+        *,
+        inputs: Mapping[str, Json] | None = None,
+        outputs: Mapping[str, Result] | None = None,
+        new_id: str | None = None,
+    ) -> RunHandle:
+        """Start a new run that begins with what another has recorded before a step, and runs that step and what follows anew.
+
+        The other run, which may be of any status, stays as it is.
+
+        Args:
+            run_id: The run to fork.
+            from_step: Name of a step of its definition.
+            inputs: Inputs to change; what is taken over was made with the old ones.
+            outputs: Outputs, by step, that take the place of recorded ones.
+            new_id: Id of the new run; by default a new one.
+
+        Raises:
+            NotFoundError: There is no such run or step.
+            InvalidInputError: The inputs do not fit, or outputs are given for a step that runs anew.
+            ConflictError: The run had not come to that step.
+            RunAlreadyExistsError: The new id is taken.
+        """
+        new = await self.forked(run_id, from_step, inputs=inputs, outputs=outputs, new_id=new_id)
+        await self._create(new, new.spec.executor)
+        return RunHandle(self, new.id)
+
+    async def forked(
+        self,
+        run_id: str,
+        from_step: str,
+        *,
+        inputs: Mapping[str, Json] | None = None,
+        outputs: Mapping[str, Result] | None = None,
+        new_id: str | None = None,
+    ) -> NewRun:
+        """Return the run that `fork` would start; nothing is recorded. Arguments and errors are those of `fork`."""
+        old = await self.store.run(RunId(run_id))
+        spec = await self.store.spec(old.id)
+        if inputs:
+            tree = {**cast("dict[str, Json]", spec.inputs.tree), **inputs}
+            if any(path[0] not in inputs for path, _ in spec.inputs.holes):
+                raise InvalidInputError("the run has inputs that are no JSON; they cannot be changed one by one")
+            spec = replace(spec, inputs=Arguments(cast("Json", check_inputs(spec.workflow, tree))))
+        rows = copied_rows(spec.workflow, from_step, await self.store.steps(old.id), outputs or {})
+        identity = RunId(new_id) if new_id is not None else new_run_id()
+        return NewRun(identity, spec, identity, retry_of=old.id, locks=old.locks, steps=rows)
 
     # ------------------------------------------------------------ tools
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 from shoal.engine.state import RunState, ScopeState, StepState, Todo
 from shoal.errors import RunError, ShoalError
 from shoal.model.run import SkipReason, StepStatus, SuspectsChanged
-from shoal.model.values import Result
+from shoal.model.values import Json, Result, Value
 from shoal.model.workflow import CallTool, RunWorkflow
 
 
@@ -20,6 +21,7 @@ def end(
     reason: SkipReason | None = None,
     result: Result | None = None,
     opened: ScopeState | None = None,
+    caught: Value | None = None,
 ) -> None:
     """End a step that has not ended: put its row among the changes and queue the follow-up.
 
@@ -31,8 +33,12 @@ def end(
         reason: Why it was skipped.
         result: Its outputs, if it succeeded.
         opened: The graph that it spawned, for a step to be gone on with on a resume.
+        caught: The pair for a step with `catch`, if its worker made it.
     """
     settle_counters(run, state)
+    if status is StepStatus.FAILED and state.step.catch:
+        pair = caught or run.values.store(cast("Json", (None, stamped(run, state, error))))
+        status, result, error, opened = StepStatus.SUCCEEDED, {"result": pair}, None, None
     state.status = status
     state.error = stamped(run, state, error)
     state.skip_reason = reason

@@ -56,7 +56,7 @@ def advance(run: RunState, state: StepState) -> None:
     elif loop.done < len(loop.ended) or loop.canceled:
         end(run, state, StepStatus.CANCELED)
     elif not loop.ended:
-        end(run, state, StepStatus.SUCCEEDED, result={})
+        end(run, state, StepStatus.SUCCEEDED, result={name: run.values.store([]) for name in state.step.outputs})
     else:
         loop.gathering = True
         kept = tuple(loop.kept) if loop.kept is not None else None

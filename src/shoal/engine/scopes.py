@@ -247,8 +247,12 @@ def open_continuation(run: RunState, state: StepState, workflow: Workflow, input
     top.spawned += len(workflow.steps) + len(workflow.finally_steps)
     owner = state
     settle_counters(run, state)
-    if state.scope.passes_through and state.scope.owner is not None:
-        owner = state.scope.owner
+    above = state.scope.owner
+    # A step that catches exceptions stands for itself, unless what it would be replaced by catches them as well.
+    # An item of a loop stands for itself as well: others of its loop go on.
+    alone = state.scope.passes_through and state.index is None
+    if alone and above is not None and (above.step.catch or not state.step.catch):
+        owner = above
         state.status, state.finished_at, state.result = StepStatus.SUCCEEDED, run.now, {}
         run.save(state)
         run.steps.pop(state.path, None)

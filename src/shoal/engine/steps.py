@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import cast
 
 from shoal.engine import children, loops
 from shoal.engine.effects import Dispatch, SetTimer
@@ -89,8 +90,9 @@ def begin(run: RunState, state: StepState) -> None:
                 _wait(run, state, timeout)
                 state.waits_for = name if isinstance(name, str) else str(name)
                 listen(run, state)
-            case Sleep(duration=duration):
-                _wait(run, state, _seconds(evaluate(duration, StepView(run, state.scope, state))))
+            case Sleep(duration=duration, until=until):
+                value = evaluate(duration, StepView(run, state.scope, state))
+                _wait(run, state, _remaining(value, run.now) if until else _seconds(value))
     except (ExpressionError, InvalidInputError) as error:
         end(run, state, StepStatus.FAILED, error=error)
 
@@ -100,6 +102,13 @@ def _seconds(value: Json) -> timedelta:
         return parse_duration(value)
     except ValueError as error:
         raise ExpressionError(f"a sleep needs seconds or a duration such as 1h30m, not {value!r}") from error
+
+
+def _remaining(value: Json, now: datetime) -> timedelta:
+    """Return how far off a time in seconds since 1970 is; nothing for one that has passed."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ExpressionError(f"a sleep until a time needs seconds since 1970, not {value!r}")
+    return timedelta(seconds=max(0.0, value - now.timestamp()))
 
 
 def _wait(run: RunState, state: StepState, duration: timedelta | None) -> None:
@@ -125,7 +134,10 @@ def listen(run: RunState, state: StepState) -> None:
 def deliver(run: RunState, state: StepState, seq: int, payload: Json) -> None:
     """End a waiting step with the payload of a signal."""
     run.changes.append(InboxHandled(seq))
-    members = payload if isinstance(payload, dict) else {"result": payload}
+    shape = state.step.action.shape if isinstance(state.step.action, WaitSignal) else "members"
+    members = payload if isinstance(payload, dict) and shape == "members" else {"result": payload}
+    if shape == "event":
+        members = {"result": cast("Json", (state.waits_for, payload))}
     end(run, state, StepStatus.SUCCEEDED, result={key: run.values.store(value) for key, value in members.items()})
 
 
@@ -188,7 +200,7 @@ def failed(run: RunState, state: StepState, failure: Failed) -> None:
         if retry and (scope.stop is None or state.is_finally):
             _retry_later(run, state, failure.error, delay(policy, count, run.random))
         else:
-            end(run, state, StepStatus.FAILED, error=failure.error)
+            end(run, state, StepStatus.FAILED, error=failure.error, caught=failure.caught)
 
 
 def _count(state: StepState, kind: str) -> int:
@@ -238,7 +250,7 @@ def wake(run: RunState, state: StepState) -> None:
         state.wake_at = None
         run.ready.append(state)
     elif state.status is StepStatus.WAITING and isinstance(state.step.action, Sleep):
-        end(run, state, StepStatus.SUCCEEDED, result={})
+        end(run, state, StepStatus.SUCCEEDED, result={name: run.values.store(None) for name in state.step.outputs})
     elif state.status is StepStatus.WAITING:
         text = f"no signal {state.waits_for!r} came in time"
         end(run, state, StepStatus.FAILED, error=StepTimeoutError(text))

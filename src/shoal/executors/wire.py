@@ -117,19 +117,21 @@ def _outcome(outcome: Outcome, parts: list[bytes]) -> list[Any]:
         case Succeeded(outputs):
             return ["succeeded", {name: _value(value, parts) for name, value in outputs.items()}]
         case Continued(more):
-            return ["continued", more.target, arguments_to_json(more.inputs), more.requirements]
-        case Failed():
-            return ["failed", outcome.error.to_json(), outcome.exception_names, outcome.retryable]
+            return ["continued", more.target, arguments_to_json(more.inputs), more.requirements, more.form]
+        case Failed(caught=caught):
+            told = None if caught is None else _value(caught, parts)
+            return ["failed", outcome.error.to_json(), outcome.exception_names, outcome.retryable, told]
 
 
 def _read_outcome(data: list[Any], parts: list[bytes]) -> Outcome:
     match data:
         case ["succeeded", outputs]:
             return Succeeded({name: _read_value(value, parts) for name, value in outputs.items()})
-        case ["continued", target, inputs, requirements]:
-            return Continued(Continuation(target, arguments_from_json(inputs), tuple(requirements)))
-        case ["failed", error, names, retryable]:
-            return Failed(error_from_json(error), tuple(names), retryable)
+        case ["continued", target, inputs, requirements, form]:
+            return Continued(Continuation(target, arguments_from_json(inputs), tuple(requirements), form))
+        case ["failed", error, names, retryable, caught]:
+            told = None if caught is None else _read_value(caught, parts)
+            return Failed(error_from_json(error), tuple(names), retryable, told)
         case _:
             raise ValueError(f"no outcome is of the form {data!r}")
 

@@ -27,6 +27,10 @@ FindWorkflow = Callable[[str, Mark], "Workflow | None"]
 _NO_TOOL = CallTool(ToolReference("", "builtin", ""))
 
 
+_ISOLATIONS = [i.value for i in Isolation if i is not Isolation.SHARED]
+"""Those that a workflow file may name: `shared` is for functions that are written for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Defaults:
     """What holds for every tool step that does not say otherwise."""
@@ -70,7 +74,7 @@ def read_defaults(node: Node | None, problems: Problems) -> Defaults:
         env=_environment(fields, ("env",), uses),
         uses=uses,
         resources=read_resources(fields, Resources()),
-        isolation=Isolation(fields.choice("isolation", [i.value for i in Isolation]) or Isolation.POOL),
+        isolation=Isolation(fields.choice("isolation", _ISOLATIONS) or Isolation.POOL),
     )
 
 
@@ -246,7 +250,7 @@ def _tool_policies(step: Step, fields: Fields, defaults: Defaults, uses: Uses) -
     return dataclasses.replace(
         step,
         env=tuple({**dict(defaults.env), **own}.items()),
-        isolation=Isolation(fields.choice("isolation", [i.value for i in Isolation]) or defaults.isolation),
+        isolation=Isolation(fields.choice("isolation", _ISOLATIONS) or defaults.isolation),
         resources=read_resources(fields, defaults.resources),
         retry=read_retry(fields, defaults.retry),
         timeout=fields.duration("timeout") if "timeout" in fields else defaults.timeout,

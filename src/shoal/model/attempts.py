@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from shoal.errors import ShoalError
 from shoal.model.ids import AttemptId, RunId, StepPath
@@ -56,14 +56,16 @@ class Continuation:
     """More work that a tool answered with.
 
     Attributes:
-        target: A tool reference's text, or a workflow as a mapping of the language. Not yet validated.
+        target: A tool reference's text, or a workflow as a mapping. Not yet validated.
         inputs: Literal, never evaluated.
         requirements: Further requirements of a tool.
+        form: What a mapping is: `language`: as in a file. `model`: the JSON form of a `Workflow`, from a Python DAG.
     """
 
     target: str | dict[str, Json]
     inputs: Arguments
     requirements: tuple[str, ...] = ()
+    form: Literal["language", "model"] = "language"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,13 @@ class Failed:
             its cancel flag or was ended for it), `AttemptInterruptedError`, or `InternalError`.
         exception_names: Simple and qualified names of the tool's exception and of its bases, for `retry.on`.
         retryable: Whether a retry may help at all.
+        caught: For a step with `catch`: the pair of None and the exception itself.
     """
 
     error: ShoalError
     exception_names: tuple[str, ...] = ()
     retryable: bool = True
+    caught: Value | None = None
     kind: ClassVar[str] = "failed"
 
 

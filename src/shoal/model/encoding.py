@@ -56,13 +56,18 @@ def digest_of(data: bytes) -> Digest:
     return Digest(hashlib.sha256(data).hexdigest())
 
 
-def encode(value: object, put: PutBlob, *, limit: int = INLINE_LIMIT) -> Value:
+def _dumps(value: object) -> bytes:
+    return pickle.dumps(value, protocol=5)
+
+
+def encode(value: object, put: PutBlob, *, limit: int = INLINE_LIMIT, dumps: Callable[[object], bytes] = _dumps) -> Value:
     """Return an object as a value: JSON if that round-trips exactly, else a pickle; above `limit` bytes as a blob.
 
     Args:
         value: Any picklable object.
         put: Writes a blob durably and returns its digest; called before this returns.
         limit: Bytes up to which the value stays inline.
+        dumps: Writes what `pickle.loads` reads.
 
     Raises:
         NonRetryableError: The object can be neither.
@@ -75,7 +80,9 @@ def encode(value: object, put: PutBlob, *, limit: int = INLINE_LIMIT) -> Value:
         return _stored("json", json_bytes(cast("Json", value)), put, limit, "")
     name = f"{type(value).__module__}.{type(value).__qualname__}"
     try:
-        data = pickle.dumps(value, protocol=5)
+        data = dumps(value)
+    except NonRetryableError:
+        raise
     except Exception as error:
         raise NonRetryableError(
             f"a value of type {name} can be neither JSON nor a pickle: {error}",

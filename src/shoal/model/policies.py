@@ -8,11 +8,16 @@ from enum import StrEnum
 
 
 class Isolation(StrEnum):
-    """Where an attempt runs: a warm worker where one can be had, a Ray task of its own, or a clean child process."""
+    """Where an attempt runs.
+
+    A warm worker where one can be had, a Ray task of its own, a clean child process, or (`shared`, for async functions that do
+    nothing but wait) the event loop of one process without CPUs that carries many attempts at once.
+    """
 
     POOL = "pool"
     TASK = "task"
     PROCESS = "process"
+    SHARED = "shared"
 
 
 class OnError(StrEnum):

@@ -97,6 +97,7 @@ class NewRun:
         parked: Taken up only by an explicit resume.
         locks: The tools it is pinned to beforehand: those of the run that it retries, or those of a lock file; what its
             workflow names beside them is resolved before its first dispatch.
+        steps: Rows that it begins with: what a fork takes over of the run that it forks. They make no events.
     """
 
     id: RunId
@@ -106,6 +107,7 @@ class NewRun:
     parked: bool = False
     retry_of: RunId | None = None
     locks: tuple[ToolLock, ...] | None = None
+    steps: tuple[StepRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,23 +9,48 @@ from shoal.model.ids import Digest
 
 
 @dataclass(frozen=True, slots=True)
+class TaskCode:
+    """The code of a Python task, exact enough to call it in another process and to notice that it has changed.
+
+    Attributes:
+        module: Name of its module.
+        name: Qualified name in it.
+        source: SHA-256 of its source text; empty: there is none to be had.
+        blob: Its bytes, pickled by value; None: it is imported by its name.
+        python: Minor version of the interpreter that it was taken from, such as `3.11`.
+        pickler: Version of cloudpickle that wrote the bytes.
+        folders: Where its program looked for modules beside those that are installed; last on the path of a worker.
+    """
+
+    module: str
+    name: str
+    source: str = ""
+    blob: Digest | None = None
+    python: str = ""
+    pickler: str = ""
+    folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ToolReference:
     """A tool as a workflow names it.
 
     Attributes:
         text: As written.
         kind: `distribution`: `name[@version]` from an index or find-links folder. `direct`: PEP 508 `name @ URL`.
-            `function`: `package.module:function`. `builtin`: a name such as `shell`.
+            `function`: `package.module:function`. `builtin`: a name such as `shell`. `task`: a function of a Python program.
         name: Normalized distribution name, `module:function`, or the built-in's name.
         version: Exact version, for `distribution`; empty: any.
         url: For `direct`: `file:...` or `git+...` as written.
+        code: For `task`: the function.
     """
 
     text: str
-    kind: Literal["distribution", "direct", "function", "builtin"]
+    kind: Literal["distribution", "direct", "function", "builtin", "task"]
     name: str
     version: str = ""
     url: str = ""
+    code: TaskCode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +114,36 @@ class ToolLock:
 
     Attributes:
         request: What it was resolved for.
-        load: How it is found in its environment: `entry_point` (group `tool.entrypoint`), `function`, or `builtin`.
+        load: How it is found in its environment: `entry_point` (group `tool.entrypoint`), `function`, `builtin`, or `task`
+            (by the code of its reference).
         target: Distribution name, `module:function` or built-in name.
         distribution: Name and version of the distribution it comes from, if known.
-        record_hash: SHA-256 of that distribution's RECORD, for a tool taken from the base environment.
+        record_hash: SHA-256 of that distribution's RECORD, for a tool taken from the base environment; of its source, for a
+            task. None: whatever is there is called.
         environment: Its environment; None: the base environment.
         modules: Blob with the modules beside the workflow file (a zip), if the tool is one of them.
     """
 
     request: ToolRequest
-    load: Literal["entry_point", "function", "builtin"]
+    load: Literal["entry_point", "function", "builtin", "task"]
     target: str
     distribution: tuple[str, str] | None = None
     record_hash: str | None = None
     environment: EnvironmentLock | None = None
     modules: Digest | None = None
+
+
+def task_lock(request: ToolRequest, *, accept_change: bool = False) -> ToolLock | None:
+    """Return the lock of a task that needs nothing but the base environment: its reference says it all. None: it is none.
+
+    Args:
+        request: What is to be called.
+        accept_change: Call what has the task's name, whatever its source is by now.
+    """
+    code = request.reference.code
+    if code is None or request.requirements:
+        return None
+    return ToolLock(request, "task", request.reference.name, record_hash=None if accept_change else code.source or None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from shoal.model.ids import StepName, WorkflowId
 from shoal.model.policies import Isolation, OnError, Resources, RetryPolicy
@@ -137,18 +137,27 @@ class WaitSignal:
     Attributes:
         signal: Its name.
         timeout: Longest wait; None: for ever. When it has passed the step fails with `StepTimeoutError`.
+        shape: What becomes of the payload. `members`: as above. `whole`: it is the output `result`. `event`: `result` is the
+            pair of the signal's name and the payload.
     """
 
     signal: Template
     timeout: timedelta | None = None
+    shape: Literal["members", "whole", "event"] = "members"
     kind: ClassVar[str] = "wait"
 
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Sleep; `duration` evaluates to seconds or to a duration's text. The time to wake is recorded."""
+    """Sleep; the time to wake is recorded. Each output that the step declares is null.
+
+    Attributes:
+        duration: Evaluates to seconds or to a duration's text.
+        until: Whether it is a point in time instead, in seconds since 1970.
+    """
 
     duration: Template
+    until: bool = False
     kind: ClassVar[str] = "sleep"
 
 
@@ -172,6 +181,9 @@ class Step:
         timeout: Per attempt, from the worker's start of it.
         deadline: Per step, from its first start, waits between attempts included.
         checkpoint: False: its result is not recorded.
+        catch: When it fails for good it has succeeded all the same, and its output `result` is the Python pair of None and
+            the exception.
+        metadata: What its author attached, for people and programs that look at a run; never read by the engine.
     """
 
     name: StepName
@@ -190,6 +202,8 @@ class Step:
     deadline: timedelta | None = None
     on_error: OnError = OnError.FAIL
     checkpoint: bool = True
+    catch: bool = False
+    metadata: dict[str, Json] = field(default_factory=dict[str, Json])
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +237,7 @@ class Workflow:
         timeout: Per run.
         max_parallel: Attempts of the run at a time; None: no limit of its own.
         base_dir: Folder of its file, absolute; None: it came from no file.
+        metadata: As that of a step.
     """
 
     id: WorkflowId
@@ -236,3 +251,4 @@ class Workflow:
     timeout: timedelta | None = None
     max_parallel: int | None = None
     base_dir: str | None = None
+    metadata: dict[str, Json] = field(default_factory=dict[str, Json])

@@ -12,7 +12,7 @@ from shoal.model.attempts import AttemptCall
 from shoal.model.encoding import fill
 from shoal.model.policies import Isolation, Resources
 from shoal.model.run import Noted, ToolsLocked
-from shoal.model.tools import BuiltEnvironment, EnvironmentLock, ToolLock, ToolOptions, ToolRequest
+from shoal.model.tools import BuiltEnvironment, EnvironmentLock, ToolLock, ToolOptions, ToolRequest, task_lock
 from shoal.model.values import Hole, Json, SecretText, Value
 from shoal.model.workflow import CallTool
 from shoal.ports import EnvironmentProvider, RunStore, SecretProvider, StepExecutor, ToolResolver
@@ -21,6 +21,9 @@ from shoal.runtime.preparation import check_policy, read_secrets, request_of, se
 from shoal.runtime.values import BlobValues, text_of
 
 _NO_OPTIONS: Final = ToolOptions()
+
+_WITHOUT_OPTIONS: Final = ("builtin", "task")
+"""Tools without Ray options of their own; those of a task are its step's policies."""
 
 REUSE_WITHIN: Final = 1.0
 """Seconds within which an environment that stands is found; after that it is told that one is being built."""
@@ -56,10 +59,12 @@ class Dispatcher:
         Raises:
             ShoalError: It cannot be made; the attempt fails with that.
         """
-        lock = driven.root.locks.get(_request(driven, dispatch))
+        request = _request(driven, dispatch)
+        # A task is pinned by its reference: the journal has it already, and there is nothing to resolve.
+        lock = task_lock(request, accept_change=driven.root.accept_tool_change) or driven.root.locks.get(request)
         if lock is None:
             return None
-        if lock.load != "builtin" and lock not in self.options:
+        if lock.load not in _WITHOUT_OPTIONS and lock not in self.options:
             return None
         environment = lock.environment
         if environment is None:
@@ -87,7 +92,7 @@ class Dispatcher:
                 await asyncio.sleep(0.001)
         environment = lock.environment
         built = await self.build(driven, lock, environment) if environment is not None else None
-        if lock.load != "builtin" and lock not in self.options:
+        if lock.load not in _WITHOUT_OPTIONS and lock not in self.options:
             await self._read_options(driven, lock, built)
         return self._call(driven, dispatch, lock, built)
 

@@ -228,7 +228,7 @@ class Orchestrator:
             raise LeaseLostError(f"the lease of run {new.id} was not given", hint="resume it")
         # Nobody has recorded anything for it since; what was put into its inbox is read when its engine is opened.
         snapshot = RunSnapshot(record, new.spec, (), {}, (), (), ())
-        self._take(lease, snapshot, fresh=True)
+        self._take(lease, snapshot, fresh=not new.steps)
         return record
 
     async def resume(self, run_id: RunId, *, accept_tool_change: bool = False) -> None:

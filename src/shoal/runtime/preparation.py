@@ -11,7 +11,7 @@ from shoal.errors import IndexUnavailableError, MissingSecretError, ToolResoluti
 from shoal.model.locks import LockFileUse
 from shoal.model.policies import Isolation, RunPolicy
 from shoal.model.run import Noted, RunSpec
-from shoal.model.tools import ToolLock, ToolRequest
+from shoal.model.tools import ToolLock, ToolRequest, task_lock
 from shoal.model.values import Arguments, SecretName, SecretText
 from shoal.model.workflow import CallTool, Expression, ListOf, MapOf, Reference, Step, Template, Text, Workflow
 from shoal.modules import is_of_the_host
@@ -133,7 +133,7 @@ async def pin_tools(
         ToolResolutionError: Some cannot be had.
         IndexUnavailableError: No index could be reached for some, and all others can be had.
     """
-    requests = [request for request in requests_of(spec.workflow) if request not in pinned]
+    requests = [r for r in requests_of(spec.workflow) if r not in pinned and task_lock(r) is None]
     if not requests:
         return dict(pinned)
     try:

@@ -134,6 +134,8 @@ class MemoryRunStore:
         )
         new = self._runs[run.id] = _Run(record, run.spec, blobs=set(all_blobs((run.spec, run.locks))))
         self._log(new, RunChanged(RunStatus.PENDING, at))
+        for step in run.steps:
+            self._apply(new, StepChanged(step, at))
 
     async def commit(self, batches: Sequence[RunBatch]) -> frozenset[RunId]:
         """See `RunStore.commit`."""

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from shoal.model.encoding import value_from_json
 from shoal.model.ids import Digest
-from shoal.model.tools import LockedPackage, ToolLock
+from shoal.model.tools import LockedPackage, TaskCode, ToolLock
 from shoal.model.values import Result, Value
 
 
@@ -51,6 +51,8 @@ def all_blobs(thing: object) -> Iterator[Digest]:
                 yield thing.modules
             if isinstance(thing, LockedPackage) and thing.wheel is not None:
                 yield thing.wheel
+            if isinstance(thing, TaskCode) and thing.blob is not None:
+                yield thing.blob
             for part in dataclasses.fields(thing):
                 yield from all_blobs(getattr(thing, part.name))
         case _:

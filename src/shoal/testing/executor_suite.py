@@ -230,6 +230,31 @@ class ExecutorSuite:
 
         asyncio.run(main())
 
+    def test_attempts_that_only_wait_leave_room_for_others_and_end_on_cancel_and_time_out(self, tmp_path: Path) -> None:
+        door = tmp_path / "door"
+
+        def waiting(**keys: Any) -> AttemptCall:
+            attempt = call("linger", isolation=Isolation.SHARED, door=str(door), **keys)
+            return replace(attempt, resources=Resources(cpus=0))
+
+        async def main() -> None:
+            async with self.driver(tmp_path) as driver:
+                many = [waiting() for _ in range(40)]
+                late, canceled = waiting(timeout=0.3, grace=0.1), waiting()
+                driver.executor.submit([*many, late, canceled])
+                (done,) = await driver.run(call("echo", value=1))
+                assert isinstance(done.outcome, Succeeded), done
+                await asyncio.sleep(SOON.total_seconds())
+                driver.executor.cancel([canceled.attempt_id], grace=SOON)
+                late_end, canceled_end = await driver.collect([late, canceled])
+                assert isinstance(outcome_error(late_end), StepTimeoutError)
+                assert isinstance(outcome_error(canceled_end), RunCanceledError)
+                door.touch()
+                ended = await driver.collect(many)
+                assert all(isinstance(end.outcome, Succeeded) for end in ended), ended
+
+        asyncio.run(main())
+
     def test_an_exception_comes_back_with_its_traceback_and_bases(self, tmp_path: Path) -> None:
         async def main() -> None:
             async with self.driver(tmp_path) as driver:

@@ -5,7 +5,9 @@ Owns no way to find tools: an attempt names a function of this module. An execut
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
+import inspect
 import io
 import logging
 import os
@@ -39,6 +41,18 @@ class SuiteInvoker:
 
     def invoke(self, call: AttemptCall, control: AttemptControl) -> Outcome:
         """Carry out an attempt."""
+        outcome = self._invoke(call, control)
+        return asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
+
+    async def wait(self, call: AttemptCall, control: AttemptControl) -> Outcome:
+        """Carry out an attempt at an async function."""
+        outcome = self._invoke(call, control)
+        return await outcome if inspect.iscoroutine(outcome) else outcome
+
+    async def _encoded(self, result: Any) -> Outcome:
+        return Succeeded({"result": encode(await result, self._blobs.put)})
+
+    def _invoke(self, call: AttemptCall, control: AttemptControl) -> Any:
         function: Callable[..., Any] = globals()[call.tool.target.rpartition(":")[2]]
 
         def read(hole: Hole) -> Any:
@@ -56,6 +70,8 @@ class SuiteInvoker:
             text = "".join(traceback.format_exception(error))
             failed = StepFailedError(str(error), step=call.path, exception=names[0], traceback=text)
             return Failed(failed, exception_names=names)
+        if inspect.iscoroutine(result):
+            return self._encoded(result)
         return Succeeded({"result": encode(result, self._blobs.put)})
 
     def describe(self, tool: ToolLock) -> ToolOptions:
@@ -67,6 +83,13 @@ class SuiteInvoker:
 def echo(_control: AttemptControl, _call: AttemptCall, value: Any = None) -> Any:
     """Return the input."""
     return value
+
+
+async def linger(control: AttemptControl, _call: AttemptCall, door: str) -> int:
+    """Wait for a file, and return the process id."""
+    while not Path(door).exists() and not control.canceled():  # noqa: ASYNC110 - another process makes it
+        await asyncio.sleep(0.02)
+    return os.getpid()
 
 
 def fail(_control: AttemptControl, _call: AttemptCall, message: str) -> None:

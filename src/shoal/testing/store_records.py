@@ -79,6 +79,16 @@ class CommitCases:
         assert (await store.create(new_run()))[0].locks is None
 
     @in_loop
+    async def test_a_run_created_with_steps_has_them_and_one_event(self, store: RunStore) -> None:
+        done = step("a", StepStatus.SUCCEEDED, result={"v": Value("json", 70_000, digest=Digest("c" * 64))})
+        new = dataclasses.replace(new_run(), steps=(done,))
+        await store.create(new)
+        assert tuple(await store.steps(new.id)) == (done,)
+        assert (await store.snapshot(new.id)).steps == (done,)
+        assert await store.referenced_blobs() == {"c" * 64}
+        assert [event.name for event in await store.events(new.id)] == ["run.pending"]
+
+    @in_loop
     async def test_runs_created_at_once_are_each_recorded_and_of_one_id_one(self, store: RunStore) -> None:
         one, other = new_run(), new_run()
         asked = [store.create(one, owner=OWNER), store.create(other), store.create(one, owner=OWNER)]

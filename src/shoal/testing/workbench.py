@@ -218,6 +218,9 @@ class _Counter:
         finally:
             self.running -= 1
 
+    async def wait(self, call: AttemptCall, control: AttemptControl) -> Outcome:
+        return await self._inner.wait(call, control)
+
     def describe(self, tool: ToolLock) -> ToolOptions:
         return self._inner.describe(tool)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shoal.errors import NonRetryableError
+from shoal.model.values import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,17 @@ class MoreWork:
     target: str | Mapping[str, object]
     inputs: Mapping[str, object] = field(default_factory=dict[str, object])
     requirements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MoreGraph:
+    """A Python DAG as an answer.
+
+    Attributes:
+        graph: Returns the JSON form of its `Workflow`; every blob that it names is durable then.
+    """
+
+    graph: Callable[[], dict[str, Json]]
 
 
 def continuation(

@@ -12,6 +12,7 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from shoal.errors import (
@@ -32,7 +33,7 @@ from shoal.model.tools import ToolLock, ToolOptions
 from shoal.model.values import Arguments, Hole, Json, SecretText, Value
 from shoal.ports import AttemptControl, BlobStore
 from shoal.tools.context import LOGGER_NAME, ToolContext, entered
-from shoal.tools.continuation import MoreWork
+from shoal.tools.continuation import MoreGraph, MoreWork
 from shoal.tools.failure import failed, presentable
 from shoal.tools.loader import LoadedTool, ToolLoader
 
@@ -57,10 +58,32 @@ class LocalToolInvoker:
 
     def invoke(self, call: AttemptCall, control: AttemptControl) -> Outcome:
         """Carry out an attempt."""
+        ready = self._prepare(call, control)
+        return ready if isinstance(ready, Failed) else self._call(*ready, call)
+
+    async def wait(self, call: AttemptCall, control: AttemptControl) -> Outcome:
+        """Carry out an attempt at an async function in the running event loop, beside others. It is cancelled by its task."""
+        ready = self._prepare(call, control)
+        if isinstance(ready, Failed):
+            return ready
+        tool, positional, keywords, context = ready
+        try:
+            with entered(context):
+                answer = await tool.function(*positional, **keywords)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises is its attempt's failure and no one else's
+            return self._ended(error, tool, context, call)
+        return self._outcome_of(answer, tool, call)
+
+    def _prepare(
+        self, call: AttemptCall, control: AttemptControl
+    ) -> tuple[LoadedTool, list[Any], dict[str, Any], ToolContext] | Failed:
         started = time.monotonic()
         try:
             tool = self._loader.load(call.tool)
-            inputs = fill(call.arguments, lambda hole: self._read(hole, call.secrets))
+            raw = tool.dumps is not None
+            inputs = fill(call.arguments, lambda hole: hole if raw else self._read(hole, call.secrets))
             context = _context(call, control, tool, started)
             positional, keywords = tool.signature.bind(inputs, context)
         except ShoalError as error:
@@ -69,7 +92,7 @@ class LocalToolInvoker:
             raise
         except BaseException as error:  # noqa: BLE001 - importing a module and reading a pickle run any code
             return failed(error, call)
-        return self._call(tool, positional, keywords, context, call)
+        return tool, positional, keywords, context
 
     def describe(self, tool: ToolLock) -> ToolOptions:
         """Return the explicit Ray options of a tool."""
@@ -91,9 +114,24 @@ class LocalToolInvoker:
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever a tool raises is its attempt's failure and no one else's
-            return _ended(error, context, call)
+            return self._ended(error, tool, context, call)
+        return self._outcome_of(answer, tool, call)
+
+    def _ended(self, error: BaseException, tool: LoadedTool, context: ToolContext, call: AttemptCall) -> Failed:
+        """Return the outcome for what a tool raised; with the exception itself where its step catches it."""
+        outcome = _ended(error, context, call)
+        catches = cast("Mapping[str, Json]", call.arguments.tree).get("catch") is True
+        if tool.dumps is None or not catches:
+            return outcome
         try:
-            return self._outcome(answer, call)
+            pair = encode((None, error), self._blobs.put, dumps=tool.dumps)
+        except Exception:  # noqa: BLE001 - an exception that does not pickle is told by what is recorded of it
+            return outcome
+        return replace(outcome, caught=pair)
+
+    def _outcome_of(self, answer: object, tool: LoadedTool, call: AttemptCall) -> Outcome:
+        try:
+            return self._outcome(answer, tool, call)
         except ShoalError as error:
             return _refused(error, call)
         except (SystemExit, KeyboardInterrupt):
@@ -113,7 +151,11 @@ class LocalToolInvoker:
             case _:
                 raise InternalError(f"an attempt was called with an unresolved list of items ({hole.path})")
 
-    def _outcome(self, answer: object, call: AttemptCall) -> Outcome:
+    def _outcome(self, answer: object, tool: LoadedTool, call: AttemptCall) -> Outcome:
+        if isinstance(answer, MoreGraph):
+            return Continued(Continuation(answer.graph(), Arguments({}), form="model"))
+        if tool.dumps is not None:
+            return Succeeded({"result": encode(answer, self._blobs.put, dumps=tool.dumps)})
         if isinstance(answer, MoreWork):
             return Continued(self._continuation(answer))
         outputs: Mapping[str, Any] = {"result": answer}

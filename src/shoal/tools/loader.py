@@ -25,6 +25,9 @@ from shoal.tools.signature import Signature, signature_of
 
 _CACHED: Final = 256
 
+_TASKS: Final = "shoal.workflow.worker"
+"""The module whose `load_task` makes a `LoadedTool` of the lock of a Python task."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedTool:
@@ -32,20 +35,23 @@ class LoadedTool:
 
     Attributes:
         name: As errors and logs name it.
+        dumps: For a task: how its values are pickled. Its inputs are handed over encoded, and its answer is one value.
     """
 
     name: str
     function: Callable[..., Any]
     signature: Signature
     options: ToolOptions
+    dumps: Callable[[object], bytes] | None = None
 
 
 class ToolLoader:
     """Loads tools into this process."""
 
     def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
         self._modules = ModulePath(blobs)
-        self._loaded: dict[tuple[str, str, str | None, tuple[str, str] | None], LoadedTool] = {}
+        self._loaded: dict[tuple[object, ...], LoadedTool] = {}
         self._lock = threading.RLock()
 
     def load(self, lock: ToolLock) -> LoadedTool:
@@ -56,7 +62,7 @@ class ToolLoader:
             ToolChangedError: The distribution here is not of the version that the lock names.
             BaseException: What the tool's module raises when it is imported.
         """
-        key = (lock.load, lock.target, lock.modules, lock.distribution)
+        key = (lock.load, lock.target, lock.modules, lock.distribution, lock.record_hash, lock.request.reference.code)
         found = self._loaded.get(key)
         if found is not None and (lock.modules is None or self._modules.active == lock.modules):
             return found
@@ -65,15 +71,18 @@ class ToolLoader:
                 self._modules.activate(lock.modules)
             found = self._loaded.get(key)
             if found is None:
-                found = _load(lock)
+                found = _load(lock, self._blobs)
                 if len(self._loaded) >= _CACHED:
                     self._loaded.clear()
                 self._loaded[key] = found
             return found
 
 
-def _load(lock: ToolLock) -> LoadedTool:
+def _load(lock: ToolLock, blobs: BlobStore) -> LoadedTool:
     match lock.load:
+        case "task":
+            # By name: adapters do not know the front end, which knows Ray; a worker that is given a task has both.
+            return importlib.import_module(_TASKS).load_task(lock, blobs)
         case "builtin":
             if lock.target not in BUILTINS:
                 raise ToolResolutionError(f"there is no built-in tool {lock.target!r}", hint=f"there are {', '.join(BUILTINS)}")

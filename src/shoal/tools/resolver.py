@@ -17,7 +17,7 @@ from packaging.version import InvalidVersion, Version
 
 from shoal.errors import IndexUnavailableError, InfrastructureError, ShoalError, ToolChangedError, ToolResolutionError
 from shoal.model.ids import Digest
-from shoal.model.tools import EnvironmentLock, ToolLock, ToolRequest
+from shoal.model.tools import EnvironmentLock, ToolLock, ToolRequest, task_lock
 from shoal.modules import find_module, is_standard
 from shoal.ports import BlobStore, EnvironmentProvider
 from shoal.tools.base_environment import distribution_of_module, find_distribution, lacks, record_hash
@@ -85,6 +85,8 @@ class Resolver:
 
     async def check(self, lock: ToolLock, *, accept_change: bool) -> ToolLock:
         """Return the lock to use on a resume; a tool with an environment of its own never changes."""
+        if lock.load == "task":  # its worker compares: nothing of a program is read here
+            return dataclasses.replace(lock, record_hash=None) if accept_change else lock
         if lock.environment is not None or lock.distribution is None:
             return lock
         name, version = lock.distribution
@@ -115,6 +117,10 @@ class Resolver:
                 return await self._distribution(request)
             case "function":
                 return await self._function(request, modules)
+            case "task":
+                found = task_lock(dataclasses.replace(request, requirements=()))
+                assert found is not None  # noqa: S101 - a reference of this kind has its code
+                return dataclasses.replace(found, request=request, environment=await self._environment(request, ()))
 
     async def _builtin(self, request: ToolRequest) -> ToolLock:
         name = request.reference.name

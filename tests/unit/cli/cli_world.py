@@ -189,6 +189,10 @@ class World:
         self._called("retry", run_id)
         return self._handle(RUN)
 
+    async def fork(self, run_id, from_step, *, inputs=None):
+        self._called("fork", run_id, from_step, inputs=inputs)
+        return self._handle(RUN)
+
     async def cancel(self, run_id):
         self._called("cancel", run_id)
 

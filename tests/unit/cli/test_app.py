@@ -10,8 +10,8 @@ from shoal.cli.catalog import NOT_YET
 from shoal.errors import registered_errors
 
 COMMANDS = [
-    "run", "resume", "retry", "cancel", "signal", "runs", "show", "logs", "graph", "delete", "prune", "validate", "schema",
-    "tools", "doctor", "up", "down",
+    "run", "resume", "retry", "fork", "cancel", "signal", "runs", "show", "logs", "graph", "delete", "prune", "validate",
+    "schema", "tools", "doctor", "up", "down",
 ]  # fmt: skip
 
 

@@ -213,6 +213,21 @@ def test_retry_says_the_new_id_at_once(world, shoal):
     assert out.startswith("report:")
 
 
+def test_fork_says_the_new_id_at_once_and_hands_inputs_on(world, shoal):
+    status, out, err = shoal("fork", "old-run", "--from", "report", "-i", "question=why")
+    assert status == 0
+    assert err.startswith(f"run {RUN}\n")
+    assert out.startswith("report:")
+    assert ("fork", ("old-run", "report"), {"inputs": {"question": "why"}}) in world.calls
+
+
+def test_a_fork_that_cannot_be_is_refused_with_its_status(world, shoal):
+    assert shoal("fork", "old-run")[0] == 2, "a step is needed"
+    assert shoal("fork", "old-run", "--from", "report", "-i", "qestion=x")[0] == 2
+    world.raises["fork"] = ConflictError("step report needs measure, of which the run has no result")
+    assert shoal("fork", "old-run", "--from", "report")[0] == 4
+
+
 def test_outputs_with_terminal_sequences_are_passed_on_to_a_pipe_as_they_are(world, answer_file, shoal):
     last = views()[-1]
     world.views = [View(last.run, last.workflow, last.steps, outputs={"x": "a\x1b[31mb", "n": None})]

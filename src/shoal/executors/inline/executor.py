@@ -152,8 +152,10 @@ class InlineExecutor:
     # ------------------------------------------------------------ threads
 
     def _begin(self) -> None:
-        while self._waiting and len(self._running) < self._threads and not self._closed:
+        while self._waiting and not self._closed:
             call = self._waiting[0]
+            if call.isolation is not Isolation.SHARED and self._crowded():
+                return
             child = call.isolation is Isolation.PROCESS or call.environment is not None
             if call.env and not child and any(v not in ({}, call.env) for v in self._variables()):
                 return
@@ -169,6 +171,12 @@ class InlineExecutor:
             threading.Thread(target=context.run, args=(self._carry, thread), name=name, daemon=True).start()
             if self._ticker is None and self._loop is not None:
                 self._ticker = self._loop.call_later(_TICK, self._tick)
+
+    def _crowded(self) -> bool:
+        """Return whether as many attempts run as may; those that only wait are not counted."""
+        if len(self._running) < self._threads:
+            return False
+        return sum(t.attempt.call.isolation is not Isolation.SHARED for t in self._running.values()) >= self._threads
 
     def _carry(self, thread: _Thread) -> None:
         attempt = thread.attempt

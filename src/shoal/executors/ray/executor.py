@@ -31,12 +31,13 @@ from shoal.executors.ray.listener import Listener
 from shoal.executors.ray.pool import Errand
 from shoal.executors.ray.pools import TICK, Hooks, Pools, is_eligible
 from shoal.executors.ray.pulse import Pulse
+from shoal.executors.ray.shared import SharedCarrier
 from shoal.executors.ray.task_carrier import TaskCarrier
 from shoal.executors.ray.tasks import Tasks
 from shoal.executors.ray.worker import Kit, Limits
 from shoal.model.attempts import AttemptCall, Completion, Notice
 from shoal.model.ids import AttemptId, RunId, StepPath
-from shoal.model.policies import Resources
+from shoal.model.policies import Isolation, Resources
 from shoal.model.serial import from_json
 from shoal.model.tools import BuiltEnvironment, ToolLock, ToolOptions
 from shoal.ports import BlobStore, ToolInvoker
@@ -63,6 +64,7 @@ class _Parts:
     board: Board
     reader: Tasks
     tasks: TaskCarrier
+    shared: SharedCarrier
     pools: Pools
     listener: Listener
     pulse: Pulse
@@ -120,6 +122,7 @@ class RayExecutor:
         reader = Tasks(kit)
         arrivals = Arrivals(loop, busy=lambda: len(flights.under_way) > _MANY, after=self._after)
         tasks = TaskCarrier(reader, arrivals, done=flights.done, broken=flights.broken)
+        shared = SharedCarrier(kit, arrivals, done=flights.done, broken=flights.broken)
         hooks = Hooks(
             done=flights.done, lost=flights.broken, stopped=flights.stopped, alone=self._send_alone, tasks_want=tasks.wants
         )
@@ -139,7 +142,7 @@ class RayExecutor:
         pulse.start()
         pools.keep_spare()
         ticking = loop.create_task(self._tick())
-        self._parts = _Parts(loop, flights, board, reader, tasks, pools, listener, pulse, ticking)
+        self._parts = _Parts(loop, flights, board, reader, tasks, shared, pools, listener, pulse, ticking)
 
     def submit(self, calls: Sequence[AttemptCall]) -> None:
         """Begin attempts."""
@@ -238,6 +241,7 @@ class RayExecutor:
             for flight in under_way.values():
                 self.kill(flight.call.attempt_id)
             parts.pools.close()
+            parts.shared.close()
         under_way.clear()
         ours = (parts.ticking, *self._awaiting)
         for task in ours:
@@ -327,6 +331,11 @@ class RayExecutor:
 
     def _send(self, flight: Flight) -> None:
         call = flight.call
+        if call.isolation is Isolation.SHARED:
+            flight.sent = time.monotonic()
+            flight.carrier = self._started.shared
+            flight.carrier.send(flight)
+            return
         suspect = bool(self._suspects) and (call.run_id, call.path) in self._suspects
         if not suspect and is_eligible(call):
             flight.sent = time.monotonic()

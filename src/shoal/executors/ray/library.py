@@ -19,6 +19,16 @@ def load_exceptions() -> Any:
     return ray.exceptions
 
 
+def end_actor(actor: Any) -> None:
+    """End an actor, if it is there: the process may be connected to no Ray any more, or to another one by now."""
+    ray = load_ray()
+    if ray.is_initialized():
+        try:
+            ray.kill(actor, no_restart=True)
+        except Exception:  # noqa: BLE001 - Ray raises what it likes for the handle of an actor that went with its cluster
+            return
+
+
 def on_node(node_id: str) -> Any:
     """Return the scheduling strategy of a task that runs on one node or not at all."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from shoal.executors.before import Before
-from shoal.executors.ray.library import load_ray, near_node
+from shoal.executors.ray.library import end_actor, load_ray, near_node
 from shoal.executors.ray.mailbox import Mailbox
 from shoal.executors.wire import unpack_completion, unpack_notice
 from shoal.model.attempts import Completion, Notice
@@ -77,9 +77,8 @@ class Listener:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-        ray = load_ray()
-        if self._actor is not None and ray.is_initialized():
-            ray.kill(self._actor, no_restart=True)
+        if self._actor is not None:
+            end_actor(self._actor)
         self._actor = None
 
     def _make(self) -> None:

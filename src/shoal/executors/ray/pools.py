@@ -22,7 +22,7 @@ from shoal.executors.ray.board import Board
 from shoal.executors.ray.calls import CallPacker
 from shoal.executors.ray.capacity import Capacity
 from shoal.executors.ray.flight import Flight
-from shoal.executors.ray.library import load_exceptions, load_ray
+from shoal.executors.ray.library import end_actor, load_exceptions, load_ray
 from shoal.executors.ray.line import Lines
 from shoal.executors.ray.pool import Batch, Errand, Paces, Pool, PoolKey, WarmHandle
 from shoal.executors.ray.tasks import interpreter, ray_options
@@ -529,6 +529,4 @@ class Pools:
 
 
 def _kill(worker: WarmHandle) -> None:
-    ray = load_ray()
-    if ray.is_initialized():
-        ray.kill(worker.actor, no_restart=True)
+    end_actor(worker.actor)

@@ -92,6 +92,8 @@ class Recording:
         if run.locks is not None:
             self._later(sql.SET_LOCKS, run=run.id, tools=rows.document(run.locks))
             self._refer(run.id, all_blobs(run.locks))
+        for step in run.steps:
+            self._step(run.id, StepChanged(step, at))
         self._fences[run.id] = Fence(run.root_id, epoch, 1)
 
     def write(self, connection: Connection) -> None:
