@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from shoal.errors import InvalidInputError, UnsupportedError
 
@@ -66,7 +66,7 @@ def load_settings(**overrides: object) -> Settings:
         secrets_file: Path | None = None
         idle_minutes: float = Field(default=15.0, gt=0)
         retain: str = ""
-        log_level: str = "warning"
+        log_level: Literal["debug", "info", "warning", "error", "critical"] = "warning"
         fault: str | None = None
 
     try:

@@ -18,7 +18,7 @@ from shoal.client._locks import LockReport, lock_workflow, pinned_beside
 from shoal.client._view import RunView, Viewer
 from shoal.config import load_settings
 from shoal.engine.forking import copied_rows
-from shoal.errors import ConflictError, InvalidInputError, NotFoundError, RunAlreadyExistsError, ShoalError
+from shoal.errors import ConflictError, InvalidInputError, LeaseLostError, NotFoundError, RunAlreadyExistsError, ShoalError
 from shoal.language.finding import find_workflow
 from shoal.language.inputs import check_inputs
 from shoal.model.encoding import is_exact_json, json_bytes
@@ -218,11 +218,11 @@ class Client:
     async def _take_up(self, run: RunRecord, *, accept_tool_change: bool) -> RunHandle:
         if self._hands_over and run.executor == "ray" and self._platform.has_daemon():
             await self.store.post(run.id, ResumeCommand(accept_tool_change))
-            return RunHandle(self, run.id)
+            return RunHandle(self, run.id, reopened=run)
         orchestrator = await self._orchestrator(run.executor)
         await orchestrator.resume(run.id, accept_tool_change=accept_tool_change)
         self._driven[run.root_id] = self._driven[run.id] = orchestrator
-        return RunHandle(self, run.id)
+        return RunHandle(self, run.id, reopened=run)
 
     async def _orchestrator(self, kind: Executor) -> Orchestrator:
         found = self._orchestrators.get(kind)
@@ -248,8 +248,15 @@ class Client:
         if run.status is RunStatus.SUCCEEDED:
             raise ConflictError(f"run {run_id} has succeeded; there is nothing to resume", hint=f"`shoal retry {run_id}`")
         if run.live and not run.status.ended:
-            return RunHandle(self, run.id)
+            return RunHandle(self, run.id, insists=True)
         return await self._take_up(run, accept_tool_change=accept_tool_change)
+
+    async def take_up_abandoned(self, run_id: RunId) -> None:
+        """Take up a run whose owner is gone, unless somebody else was faster."""
+        try:
+            await self._take_up(await self.store.run(run_id), accept_tool_change=False)
+        except LeaseLostError:
+            return
 
     async def retry(self, run_id: str) -> RunHandle:
         """Start a new run from the pinned definition, inputs, context and locks of another. Raises `NotFoundError`."""
@@ -425,6 +432,12 @@ class Client:
             NotFoundError: There is no such run.
         """
         run = await self.store.run(RunId(run_id))
+        if step is not None and all(found.path != step for found in await self.store.steps(run.id)):
+            names = {s.name for s in (await self.workflow(run_id)).steps} | {
+                s.name for s in (await self.workflow(run_id)).finally_steps
+            }
+            if step not in names:
+                raise NotFoundError(f"run {run_id} has no step {step!r}", hint=f"`shoal show {run_id}` lists them")
         seen: dict[str, int] = {}
         while True:
             for chunk in self._platform.logs.read(run.id, StepPath(step) if step else None, after=seen):

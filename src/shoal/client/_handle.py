@@ -30,14 +30,26 @@ ABANDONED_AFTER: Final = 5.0
 class RunHandle:
     """A run of this or another process. Losing the handle does not touch the run."""
 
-    def __init__(self, client: Client, run_id: RunId, remarks: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        client: Client,
+        run_id: RunId,
+        remarks: tuple[str, ...] = (),
+        *,
+        reopened: RunRecord | None = None,
+        insists: bool = False,
+    ) -> None:
         """Hold on to a run by its id; the client makes handles.
 
         Args:
             client: Who made it.
             run_id: The run.
             remarks: What is worth saying of its start: which tools its lock file did not serve, and why.
+            reopened: The run as it had ended, if it was just asked to go on: that end is not the one that is waited for.
+            insists: Whether the run is taken up here if its owner turns out to be gone.
         """
+        self._old_end = reopened.finished_at if reopened is not None and reopened.status.ended else None
+        self._insists = insists
         self._client = client
         self.id = run_id
         self.remarks = remarks
@@ -47,9 +59,13 @@ class RunHandle:
         if self._client.drives(self.id):
             await self._client.left(self.id)
             run = await self._client.store.run(self.id)
-            if run.status.ended:
+            if self._is_over(run):
                 return run
         return (await self.wait()).run
+
+    def _is_over(self, run: RunRecord) -> bool:
+        """Whether a run has ended, and not only as it had before it was asked to go on."""
+        return run.status.ended and (self._old_end is None or run.finished_at != self._old_end)
 
     async def wait(self) -> RunView:
         """Return the final view, once the run has ended or nobody drives it any more.
@@ -78,8 +94,11 @@ class RunHandle:
             mark = await store.wait(mark, 1.0)
             before = time.monotonic()
             view = await viewer.look()
-            yield view
-            if view.run.status.ended:
+            over = self._is_over(view.run)
+            waits = view.run.status.ended and not over  # to be reopened
+            if not waits:
+                yield view
+            if over:
                 await self._client.left(self.id)
                 return
             if self._client.drives(self.id):
@@ -90,6 +109,12 @@ class RunHandle:
                 alone_since = None if view.run.live else (alone_since or before)
                 given_back = view.run.parked and was_live
                 if given_back or (alone_since is not None and before - alone_since > ABANDONED_AFTER):
+                    if self._insists and not given_back:
+                        self._insists = False
+                        await self._client.take_up_abandoned(self.id)
+                        continue
+                    if waits:
+                        yield view
                     return
             took = time.monotonic() - before
             await self._pause(max(VIEW_INTERVAL, 4 * took))

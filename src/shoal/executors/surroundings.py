@@ -1,4 +1,6 @@
-"""What a tool may change of its process, put back as it was: environment variables, cwd, signal handlers, streams, log level.
+"""What a tool may change of its process, put back as it was.
+
+That is environment variables, cwd, signal handlers, streams, the log level, the recursion limit, the time-out of sockets.
 
 Owns no isolation: what a tool changes holds for the whole process until it is put back.
 """
@@ -37,6 +39,7 @@ class Surroundings:
         self._streams: Final = (sys.stdin, sys.stdout, sys.stderr)
         self._umask: Final = _umask()
         self._log_level: Final = logging.getLogger().level
+        self._recursion: Final = sys.getrecursionlimit()
         self._handlers: Final[dict[int, Any]] = (
             {number: _handler_of(number) for number in _SIGNALS}
             if threading.current_thread() is threading.main_thread()
@@ -54,6 +57,11 @@ class Surroundings:
         if _umask() != self._umask:
             os.umask(self._umask)
         sys.stdin, sys.stdout, sys.stderr = self._streams
+        if sys.getrecursionlimit() != self._recursion:
+            sys.setrecursionlimit(self._recursion)
+        sockets = sys.modules.get("socket")
+        if sockets is not None and sockets.getdefaulttimeout() is not None:
+            sockets.setdefaulttimeout(None)
         if logging.getLogger().level != self._log_level:
             logging.getLogger().setLevel(self._log_level)
         self._restore_handlers()

@@ -34,7 +34,7 @@ _HEADER: Final = """\
 # The exact packages of the tools that the workflows of this folder call. Made by `shoal tools lock`; keep it under
 # version control, and do not edit it. A run uses it by itself.
 """
-_HINT: Final = "make it anew: `shoal tools lock FILE`"
+_HINT: Final = "remove it, then make it anew: `shoal tools lock FILE`"
 
 
 def _version(text: str) -> str:

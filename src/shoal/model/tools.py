@@ -107,6 +107,12 @@ class ToolRequest:
     process: bool = False
     base_dir: str | None = None
 
+    @property
+    def label(self) -> str:
+        """Return how messages name it: no two requests of a workflow that may fail apart have the same."""
+        more = f" with {', '.join(self.requirements)}" if self.requirements else ""
+        return f"{self.reference.text}{more}{' (isolation: process)' if self.process else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class ToolLock:

@@ -356,10 +356,7 @@ class Orchestrator:
             if run.id in run.root.canceled_children:
                 self._cancel_child(run.root, run.id)
             for entry in snapshot.inbox:
-                if reopen and isinstance(entry.command, CancelCommand) and entry.at < run.root.taken_at:
-                    run.pending.append(InboxHandled(entry.seq))  # the run had ended before it could be canceled
-                else:
-                    self._command(run, entry)
+                self._command(run, entry)
             return run
 
         self._inputs.post(begin, run)
@@ -535,6 +532,9 @@ class Orchestrator:
             run.pending.append(InboxHandled(entry.seq))
             if entry.at >= run.root.taken_at:  # one from before is for whoever drove it then
                 self._park(run.root, park=True)
+        elif isinstance(entry.command, CancelCommand) and run.record.status.ended and entry.at < run.root.taken_at:
+            run.inbox_seen = entry.seq  # the run had ended before it could be canceled; now it was asked to go on
+            run.pending.append(InboxHandled(entry.seq))
         elif run.engine is None:
             return None  # still in the snapshot that its engine will be opened from
         else:

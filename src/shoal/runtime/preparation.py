@@ -47,10 +47,10 @@ def check_policy(requests: Iterable[ToolRequest], policy: RunPolicy, host_tools:
     for request in requests:
         reference = request.reference
         if reference.kind == "builtin" and reference.name in host_tools:
-            refused.append(f"{reference.text}: the policy of this run does not allow built-ins that reach the host")
+            refused.append(f"{request.label}: the policy of this run does not allow built-ins that reach the host")
         elif reference.kind == "function" and is_of_the_host(reference.name, request.base_dir):
             refused.append(
-                f"{reference.text}: the policy of this run does not allow functions of the standard library or of the base "
+                f"{request.label}: the policy of this run does not allow functions of the standard library or of the base "
                 "environment that are not installed as tools (entry-point group tool.entrypoint)"
             )
     if refused:
@@ -99,7 +99,8 @@ def read_secrets(names: Iterable[str], policy: RunPolicy, provider: SecretProvid
         variable = f"SHOAL_SECRET_{missing[0].upper().replace('-', '_')}"
         raise MissingSecretError(
             f"no secret {', '.join(repr(n) for n in missing)} is provided to this run",
-            hint=f"set {variable} or write it to the file that SHOAL_SECRETS_FILE names",
+            hint=f"set {variable} or write it to the file that SHOAL_SECRETS_FILE names; a daemon has the variables that "
+            "it was started with",
         )
     return found
 
@@ -151,9 +152,9 @@ def note_of(use: LockFileUse, now: datetime) -> Noted:
 def name_steps(workflow: Workflow, message: str) -> str:
     """Return a resolver's message, which has a line for each tool, with the steps that name it."""
     steps: dict[str, list[str]] = {}
-    for _, step in steps_with_tools(workflow):
+    for flow, step in steps_with_tools(workflow):
         if isinstance(step.action, CallTool):
-            steps.setdefault(step.action.reference.text, []).append(step.name)
+            steps.setdefault(request_of(step, step.action, flow.base_dir).label, []).append(step.name)
     lines: list[str] = []
     for line in message.splitlines():
         names = next((names for text, names in steps.items() if line.startswith(f"{text}: ")), None)

@@ -57,9 +57,9 @@ class Resolver:
                 case ToolLock():
                     locks[request] = result
                 case IndexUnavailableError():
-                    unreachable.append(f"{request.reference.text}: {result}")
+                    unreachable.append(f"{request.label}: {result}")
                 case ShoalError() if not isinstance(result, InfrastructureError):
-                    problems.append(f"{request.reference.text}: {result}")
+                    problems.append(f"{request.label}: {result}")
                 case _:
                     raise result
         if problems:

@@ -149,3 +149,53 @@ def test_a_start_that_its_caller_gives_up_is_not_there_or_goes_on(tmp_path, flow
         assert {run.status for run in runs} == {RunStatus.SUCCEEDED}
 
     play(tmp_path, work)
+
+
+FLAKY = """
+import pathlib, sys
+def once(flag: str) -> dict:
+    if not pathlib.Path(flag).exists():
+        raise ValueError("no flag")
+    return {"ok": True}
+"""
+
+
+def test_a_failed_run_that_is_resumed_gives_its_new_end(tmp_path):
+    (tmp_path / "flaky.py").write_text(FLAKY)
+    flag = tmp_path / "flag"
+    path = tmp_path / "f.yaml"
+    path.write_text(
+        "id: f\ninputs: {flag: {type: string}}\n"
+        "steps: [{name: a, tool: 'flaky:once', inputs: {flag: '{{ inputs.flag }}'}, retry: {max_attempts: 1}}]\n"
+    )
+
+    async def work(client):
+        handle = await client.start(path, {"flag": str(flag)}, run_id="f", executor="inline")
+        with pytest.raises(RunError):
+            await handle.result()
+        flag.touch()
+        again = await client.resume("f")
+        statuses = [view.run.status async for view in again.watch()]
+        assert statuses[-1] is RunStatus.SUCCEEDED
+        assert RunStatus.FAILED not in statuses, "an end that is past is not shown"
+        assert await (await client.handle("f")).result() == {"ok": True}
+        flag.unlink()
+        second = await client.start(path, {"flag": str(flag)}, run_id="g", executor="inline")
+        with pytest.raises(RunError):
+            await second.result()
+        with pytest.raises(RunError):
+            await (await client.resume("g")).result()
+
+    play(tmp_path, work)
+
+
+def test_logs_of_a_step_that_is_not_there_are_no_empty_logs(tmp_path, flow):
+    async def work(client):
+        handle = await client.start(flow, executor="inline")
+        await handle.result()
+        assert [chunk async for chunk in client.logs(handle.id, "a")] == []
+        for name in ("nosuch", "../../x"):
+            with pytest.raises(NotFoundError):
+                [chunk async for chunk in client.logs(handle.id, name)]
+
+    play(tmp_path, work)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -163,3 +164,43 @@ def test_as_long_as_no_look_at_the_cluster_succeeded_everything_is_taken_to_fit(
     capacity._nodes = [{"CPU": 2.0}]
     assert not capacity.fits(odd)
     assert "fish" in capacity.shortage(odd)
+
+
+def test_a_worker_that_answers_nonsense_has_lost_what_it_carried(monkeypatch):
+    async def main():
+        from shoal.executors.ray import flights as module
+        from shoal.executors.ray import pools as pools_module
+
+        monkeypatch.setattr(module, "_SETTLE", 0.0)
+        monkeypatch.setattr(pools_module, "_kill", lambda worker: None)
+        flights, pools, worker, board = world()
+        attempt = call("echo")
+        flight = flights.begin(attempt)
+        flight.carrier = pools
+        pools.send(flight)
+        pools.feed()
+        Path(board.folder, "1").write_text(f"{attempt.attempt_id} 1.0")
+        pools._reply(worker, b"hacked")
+        (done,) = await asyncio.wait_for(flights.completions.take(), 5)
+        assert isinstance(outcome_error(done), WorkerLostError)
+        assert worker.ended
+        board.close()
+
+    asyncio.run(main())
+
+
+def test_what_a_stopped_worker_holds_past_its_timeout_is_ended():
+    async def main():
+        flights, pools, _, board = world()
+        late, fine = call("echo", timeout=1, grace=1), call("echo", timeout=1000)
+        for attempt in (late, fine):
+            flight = flights.begin(attempt)
+            flight.carrier = pools
+        now = time.monotonic()
+        flights.look({late.attempt_id: now - 60, fine.attempt_id: now - 60, "unknown": 0.0})
+        assert flights.under_way[late.attempt_id].overdue
+        assert flights.under_way[late.attempt_id].forced
+        assert not flights.under_way[fine.attempt_id].overdue
+        board.close()
+
+    asyncio.run(main())

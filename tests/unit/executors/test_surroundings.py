@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -22,6 +23,9 @@ def test_everything_is_put_back(tmp_path, monkeypatch):
     signal.signal(signal.SIGUSR1, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 60)
     logging.getLogger().setLevel(1)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + 7)
+    socket.setdefaulttimeout(0.01)
     sys.stdout = None
     before.restore()
     assert Path.cwd() == cwd
@@ -33,6 +37,8 @@ def test_everything_is_put_back(tmp_path, monkeypatch):
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
     assert logging.getLogger().level == level
     assert sys.stdout is stdout
+    assert sys.getrecursionlimit() == limit
+    assert socket.getdefaulttimeout() is None
 
 
 def test_invalid_variables_are_named():

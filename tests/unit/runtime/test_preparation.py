@@ -41,6 +41,22 @@ def test_a_tool_that_is_not_there_or_out_of_reach_names_its_steps(kind):
     assert caught.value.message.splitlines() == ["step one, three: some-tool: why", "step two: other-tool: why not"]
 
 
+def test_steps_of_one_tool_with_other_requirements_are_told_apart():
+    text = FLOW.partition("steps:")[0] + (
+        "steps:\n"
+        "  - {name: ok, tool: 'm:f'}\n"
+        "  - {name: old, tool: 'm:f', requirements: ['a==1']}\n"
+        "  - {name: clean, tool: 'm:f', isolation: process}\n"
+    )
+    resolver = Resolving(ToolResolutionError("m:f with a==1: no\nm:f (isolation: process): neither"))
+    with pytest.raises(ToolResolutionError) as caught:
+        asyncio.run(pin_tools(RunSpec(load_text(text), Arguments({})), {}, resolver))
+    assert caught.value.message.splitlines() == [
+        "step old: m:f with a==1: no",
+        "step clean: m:f (isolation: process): neither",
+    ]
+
+
 STRANGER = RunPolicy(host_tools=False)
 HOST_TOOLS = frozenset({"shell"})
 
@@ -49,7 +65,8 @@ def refused(reference, **more):
     try:
         check_policy([request(reference, "function", **more)], STRANGER, HOST_TOOLS)
     except ToolResolutionError as error:
-        return error.message.startswith(f"{reference}: the policy of this run does not allow functions")
+        name, _, why = error.message.partition(": the policy of this run ")
+        return name.startswith(reference) and why.startswith("does not allow functions")
     return False
 
 

@@ -51,14 +51,14 @@ class Board:
         except (OSError, ValueError):
             return None, 0.0
 
+    def carried(self) -> dict[AttemptId, float]:
+        """Return the attempts that workers of this host carry, or died with, and the monotonic times of their beginnings."""
+        entries = (self._entry(int(file.name)) for file in Path(self._folder).iterdir() if file.name.isdigit())
+        return {name: at for name, at in entries if name is not None}
+
     def began(self, attempt: AttemptId) -> float | None:
         """Return the monotonic time at which a worker of this host began the attempt that it carries, or died with."""
-        for file in Path(self._folder).iterdir():
-            if file.name.isdigit():
-                name, at = self._entry(int(file.name))
-                if name == attempt:
-                    return at
-        return None
+        return self.carried().get(attempt)
 
     def kill(self, attempt: AttemptId) -> bool:
         """End the worker of an attempt and all below it; whether there was one on this host."""

@@ -117,6 +117,7 @@ def _start(num_cpus: float | None) -> RayConnection:
             include_dashboard=False,
             _temp_dir=str(folder),
         )
+        folder.chmod(0o700)  # Ray opens it to everybody
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise RayUnavailableError(

@@ -309,6 +309,7 @@ class RayExecutor:
             if (parts.pools.workers() or parts.flights.under_way) and time.monotonic() - looked > _LOOK:
                 await asyncio.to_thread(self._capacity.look)
                 looked = time.monotonic()
+                parts.flights.look(parts.board.carried())
             parts.pools.tick()
 
     async def _await_node(self, flight: Flight) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -99,7 +99,10 @@ class Flights:
 
     def broken(self, flight: Flight, error: BaseException) -> None:
         """End an attempt for which Ray has an error; a worker that ended itself may have said why."""
-        if flight.doom is not None:
+        if judgement.is_ray_gone(error):
+            hint = "resume the run; a daemon is started again by `shoal up`"
+            self.fail(RayUnavailableError("Ray on this host has died; attempts under way are lost", hint=hint))
+        elif flight.doom is not None:
             self.finish(flight, *flight.doom)
         elif judgement.is_lost(error):
             flight.lost = error
@@ -201,6 +204,20 @@ class Flights:
             self._loop.call_later(after, self._overdue, flight)
 
     # ------------------------------------------------------------ force
+
+    def look(self, carried: Mapping[AttemptId, float]) -> None:
+        """End what has outrun its time-out in a worker that tells nothing at all, stopped as a whole.
+
+        Args:
+            carried: Since when, by the monotonic clock, workers of this host carry which attempts.
+        """
+        now = time.monotonic()
+        for attempt, began in carried.items():
+            flight = self.under_way.get(attempt)
+            if flight is None or flight.call.timeout is None or flight.forced:
+                continue
+            if now - began > (flight.call.timeout + flight.call.grace).total_seconds() + SLACK:
+                self._overdue(flight)
 
     def _overdue(self, flight: Flight) -> None:
         flight.overdue = True

@@ -15,7 +15,6 @@ _LOST: Final = (
     "ActorUnavailableError",
     "RayActorError",
     "NodeDiedError",
-    "LocalRayletDiedError",
     "ObjectLostError",
     "OwnerDiedError",
     "ObjectReconstructionFailedError",
@@ -28,6 +27,11 @@ def is_lost(error: BaseException) -> bool:
     """Whether the worker went away, for whatever reason."""
     rx = load_exceptions()
     return isinstance(error, tuple(getattr(rx, name) for name in _LOST if hasattr(rx, name)))
+
+
+def is_ray_gone(error: BaseException) -> bool:
+    """Whether Ray on this node went away: nothing that is submitted from here is carried any more."""
+    return isinstance(error, load_exceptions().LocalRayletDiedError)
 
 
 def verdict(call: AttemptCall, error: BaseException) -> Failed:

@@ -7,8 +7,9 @@ again; cancel flags that still matter are set again then.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from shoal.executors.before import Before
@@ -111,12 +112,17 @@ class Listener:
                 failures = 0
                 now = time.monotonic()
                 self._send_flags({a: max(0.0, end - now) for a, end in self._flags.items()})
-            for data in notices:
+            self._hand_on(notices, dooms, early)
+
+    def _hand_on(self, notices: Sequence[bytes], dooms: Sequence[bytes], early: Sequence[bytes]) -> None:
+        for data in notices:
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # what a worker cannot say right is not heard
                 self._notice(*unpack_notice(data))
-            for data in dooms:
+        for data in dooms:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
                 self._doom(*unpack_completion(data))
-            for data in early:
-                self._early(data)
+        for data in early:
+            self._early(data)
 
     def _make_again(self) -> None:
         try:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+import structlog
+
 from shoal.executors.before import Before
 from shoal.executors.ray.arrivals import Arrivals
 from shoal.executors.ray.board import Board
@@ -32,6 +34,8 @@ from shoal.model.attempts import AttemptCall, Completion
 from shoal.model.ids import AttemptId
 from shoal.model.policies import Isolation, Resources
 from shoal.model.tools import ToolLock
+
+_log = structlog.get_logger("shoal.executors")
 
 IDLE: Final = 30.0
 """Seconds after which an idle worker is given up."""
@@ -221,10 +225,15 @@ class Pools:
         """Take the reply for the batch that a worker was sent first of those that it has not answered."""
         if not worker.batches:
             return  # it was given up meanwhile
+        try:
+            reply = unpack_reply(data)
+        except Exception:  # noqa: BLE001 - a tool may have put anything in the place of what we pack with
+            _log.warning("a worker that answers nonsense is ended", pid=worker.pid)
+            self._failed(worker, load_exceptions().WorkerCrashedError())
+            return
         batch = worker.batches.popleft()
         worker.idle_since = time.monotonic()
         worker.pool.deaths = 0
-        reply = unpack_reply(data)
         self._completed(reply)
         for place, text in reply.options:
             errand = batch.errands.pop(place, None)
@@ -248,7 +257,10 @@ class Pools:
 
     def given_back(self, data: bytes, flights: Callable[[AttemptId], Flight | None]) -> None:
         """Take what a worker gives back of a batch that takes longer than expected."""
-        reply = unpack_reply(data)
+        try:
+            reply = unpack_reply(data)
+        except Exception:  # noqa: BLE001 - as in a reply; that comes, too
+            return
         self._completed(reply)
         back = [f for a in reply.returned if (f := flights(a)) is not None and f.batch is not None]
         for flight in back:

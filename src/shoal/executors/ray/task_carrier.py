@@ -16,7 +16,7 @@ from typing import Any, Final
 from shoal.executors.before import Before
 from shoal.executors.ray.arrivals import Arrivals
 from shoal.executors.ray.flight import Flight
-from shoal.executors.ray.library import load_ray
+from shoal.executors.ray.library import load_exceptions, load_ray
 from shoal.executors.ray.tasks import Tasks
 from shoal.executors.wire import unpack_completion
 from shoal.model.attempts import Completion
@@ -78,8 +78,13 @@ class TaskCarrier:
         error = future.exception()
         if error is not None:
             self._broken(flight, error)
+            return
+        try:
+            answer = unpack_completion(future.result())
+        except Exception:  # noqa: BLE001 - a tool may have put anything in the place of what we pack with
+            self._broken(flight, load_exceptions().WorkerCrashedError())
         else:
-            self._done(*unpack_completion(future.result()))
+            self._done(*answer)
 
 
 def _cpus(flight: Flight) -> float:

@@ -10,6 +10,8 @@ import json
 import os
 import pickle
 import signal
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import FrameType
@@ -90,6 +92,17 @@ def worker_of(kit: bytes) -> Worker:
     return Worker(pickle.loads(kit))  # noqa: S301 - a worker; its executor made it
 
 
+def _restore_path(path: Sequence[str]) -> None:
+    """Take back what a tool did to `sys.path`; the folder of a run's modules, which changes with the run, is not the tool's."""
+    added = [entry for entry in sys.path if entry not in path and "/shoal-modules-" not in entry]
+    missing = [entry for entry in path if entry not in sys.path and "/shoal-modules-" not in entry]
+    if added or missing:
+        ours = [(sys.path.index(e), e) for e in sys.path if "/shoal-modules-" in e]
+        sys.path[:] = [e for e in path if "/shoal-modules-" not in e]
+        for place, entry in ours:
+            sys.path.insert(place, entry)
+
+
 class Worker:
     """This process as a carrier of attempts."""
 
@@ -116,6 +129,7 @@ class Worker:
         guard.slack = CHILD_SLACK if child else 0.0
         self._watch.begin(guard)
         set_variables(call.env)
+        path = list(sys.path)
         try:
             outcome = (
                 carry_in_child(attempt, invoker=self.kit.invoker, blobs=self.kit.blobs)
@@ -124,6 +138,7 @@ class Worker:
             )
         finally:
             self._before.restore()
+            _restore_path(path)
             self._watch.end()
             self._records.active = False
         ended = attempt.completion(outcome, node=self.node)
