@@ -20,7 +20,7 @@ from shoal.errors import NonRetryableError, NotFoundError
 from shoal.model.encoding import decode, encode, value_from_json, value_to_json
 from shoal.model.ids import Digest
 from shoal.model.values import Value
-from shoal.workflow._ray import ActorHandle, ObjectRef, cloudpickle, ray
+from shoal.workflow._ray import ActorHandle, ObjectRef, cloudpickle, in_worker, ray
 
 Put = Callable[[bytes], Digest]
 Get = Callable[[Digest], bytes]
@@ -164,7 +164,7 @@ def _direct(number: int | None, value: dict[str, Any] | None) -> Any:
 
 
 def _nested(number: int) -> Any:
-    """Return the reference that a nested node stands for, as in a DAG of Ray; without Ray the value itself."""
+    """Return the reference that a nested node stands for, as in a DAG of Ray; outside of Ray's workers the value itself."""
     return _referred(_direct(number, None))
 
 
@@ -173,4 +173,4 @@ def _reference(value: dict[str, Any]) -> Any:
 
 
 def _referred(value: Any) -> Any:
-    return ray.put(value) if ray.is_initialized() else value
+    return ray.put(value) if in_worker() else value

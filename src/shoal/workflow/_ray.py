@@ -20,3 +20,8 @@ InputNode: Any = _dag.InputNode
 InputAttributeNode: Any = _dag.InputAttributeNode
 DAGInputData: Any = _input_node.DAGInputData
 RayTaskError: Any = _exceptions.RayTaskError
+
+
+def in_worker() -> bool:
+    """Return whether this is a worker of Ray; a driver, whose threads carry inline attempts, is none."""
+    return ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE
