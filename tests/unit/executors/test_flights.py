@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shoal.errors import StepTimeoutError, WorkerLostError
+from shoal.errors import RayUnavailableError, StepTimeoutError, WorkerLostError
 from shoal.executors.before import Before
 from shoal.executors.ray.arrivals import Arrivals
 from shoal.executors.ray.board import Board, Place
@@ -201,6 +201,51 @@ def test_what_a_stopped_worker_holds_past_its_timeout_is_ended():
         assert flights.under_way[late.attempt_id].overdue
         assert flights.under_way[late.attempt_id].forced
         assert not flights.under_way[fine.attempt_id].overdue
+        board.close()
+
+    asyncio.run(main())
+
+
+def test_a_node_that_is_no_more_part_of_the_cluster_is_noticed(monkeypatch):
+    from types import SimpleNamespace
+
+    from shoal.executors.ray import capacity as module
+
+    here, other = bytes.fromhex("aa"), bytes.fromhex("bb")
+    seen = []
+    context = SimpleNamespace(get_node_id=lambda: "aa")
+    monkeypatch.setattr(module, "load_ray", lambda: SimpleNamespace(get_runtime_context=lambda: context))
+
+    def usage(timeout):
+        if seen[-1] is None:
+            raise TimeoutError
+        batch = [SimpleNamespace(node_id=node, resources_total={"CPU": 2.0}) for node in seen[-1]]
+        data = SimpleNamespace(batch=batch, resource_load_by_shape=SimpleNamespace(resource_demands=[]))
+        return SimpleNamespace(resource_usage_data=data)
+
+    monkeypatch.setattr(module, "control_service", lambda: SimpleNamespace(get_all_resource_usage=usage))
+    capacity = Capacity()
+
+    def look(*nodes_of_each_look):
+        for nodes in nodes_of_each_look:
+            seen.append(nodes)
+            capacity.look()
+        return capacity.is_cut_off
+
+    assert not look([other], [other], [other], [other]), "it was not there yet"
+    assert not look([here, other], [other], [other], None, None, None)
+    assert capacity.cpus == 2.0
+    assert not look([here], [other], [other])
+    assert look([other])
+
+
+def test_without_its_ray_an_executor_gives_up():
+    async def main():
+        flights, _, _, board = world()
+        flights.begin(call("echo"))
+        flights.cut_off()
+        with pytest.raises(RayUnavailableError):
+            await asyncio.wait_for(flights.completions.take(), 5)
         board.close()
 
     asyncio.run(main())

@@ -310,6 +310,9 @@ class RayExecutor:
                 await asyncio.to_thread(self._capacity.look)
                 looked = time.monotonic()
                 parts.flights.look(parts.board.carried())
+                if self._capacity.is_cut_off:
+                    parts.flights.cut_off()
+                    return
             parts.pools.tick()
 
     async def _await_node(self, flight: Flight) -> None:

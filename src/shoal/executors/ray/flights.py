@@ -100,8 +100,7 @@ class Flights:
     def broken(self, flight: Flight, error: BaseException) -> None:
         """End an attempt for which Ray has an error; a worker that ended itself may have said why."""
         if judgement.is_ray_gone(error):
-            hint = "resume the run; a daemon is started again by `shoal up`"
-            self.fail(RayUnavailableError("Ray on this host has died; attempts under way are lost", hint=hint))
+            self.cut_off()
         elif flight.doom is not None:
             self.finish(flight, *flight.doom)
         elif judgement.is_lost(error):
@@ -140,6 +139,11 @@ class Flights:
         """Let everybody who waits for an end or a notice get this error."""
         self.completions.fail(error)
         self.notices.fail(error)
+
+    def cut_off(self) -> None:
+        """Give up: Ray's process on this host has died. No worker is started any more, although those that live may answer."""
+        hint = "resume the run: that starts another Ray"
+        self.fail(RayUnavailableError("Ray on this host has died; attempts under way are lost", hint=hint))
 
     def _judge(self, flight: Flight, error: BaseException) -> None:
         if self.under_way.get(flight.call.attempt_id) is not flight:
