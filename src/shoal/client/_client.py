@@ -429,15 +429,11 @@ class Client:
         """Yield what attempts printed, attempt by attempt; with `follow`, until the run has ended.
 
         Raises:
-            NotFoundError: There is no such run.
+            NotFoundError: There is no such run, or no such step in it.
         """
         run = await self.store.run(RunId(run_id))
-        if step is not None and all(found.path != step for found in await self.store.steps(run.id)):
-            names = {s.name for s in (await self.workflow(run_id)).steps} | {
-                s.name for s in (await self.workflow(run_id)).finally_steps
-            }
-            if step not in names:
-                raise NotFoundError(f"run {run_id} has no step {step!r}", hint=f"`shoal show {run_id}` lists them")
+        if step is not None:
+            await self._check_step(run.id, step)
         seen: dict[str, int] = {}
         while True:
             for chunk in self._platform.logs.read(run.id, StepPath(step) if step else None, after=seen):
@@ -447,6 +443,13 @@ class Client:
                 return
             await asyncio.sleep(0.25)
             run = await self.store.run(run.id)
+
+    async def _check_step(self, run_id: RunId, step: str) -> None:
+        """Refuse a path that no step of a run has, neither of its definition nor among what was recorded."""
+        flow = await self.workflow(run_id)
+        defined = any(s.name == step for s in (*flow.steps, *flow.finally_steps))
+        if not defined and all(found.path != step for found in await self.store.steps(run_id)):
+            raise NotFoundError(f"run {run_id} has no step {step!r}", hint=f"`shoal show {run_id}` lists them")
 
     async def events(self, run_id: str, *, after: int = 0, follow: bool = False) -> AsyncIterator[Event]:
         """Yield a run's events in order; with `follow`, until it has ended. Raises `NotFoundError`."""

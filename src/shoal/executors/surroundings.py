@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from _signal import getsignal  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
@@ -40,6 +41,7 @@ class Surroundings:
         self._umask: Final = _umask()
         self._log_level: Final = logging.getLogger().level
         self._recursion: Final = sys.getrecursionlimit()
+        self._patience: Final = socket.getdefaulttimeout()
         self._handlers: Final[dict[int, Any]] = (
             {number: _handler_of(number) for number in _SIGNALS}
             if threading.current_thread() is threading.main_thread()
@@ -59,9 +61,8 @@ class Surroundings:
         sys.stdin, sys.stdout, sys.stderr = self._streams
         if sys.getrecursionlimit() != self._recursion:
             sys.setrecursionlimit(self._recursion)
-        sockets = sys.modules.get("socket")
-        if sockets is not None and sockets.getdefaulttimeout() is not None:
-            sockets.setdefaulttimeout(None)
+        if socket.getdefaulttimeout() != self._patience:
+            socket.setdefaulttimeout(self._patience)
         if logging.getLogger().level != self._log_level:
             logging.getLogger().setLevel(self._log_level)
         self._restore_handlers()

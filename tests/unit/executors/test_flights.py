@@ -249,3 +249,19 @@ def test_without_its_ray_an_executor_gives_up():
         board.close()
 
     asyncio.run(main())
+
+
+def test_a_spare_worker_that_cannot_be_had_is_not_asked_for_again_and_again(monkeypatch):
+    async def main():
+        _, pools, _, board = world()
+        started = []
+        monkeypatch.setattr(pools, "_start", started.append)
+        pools._capacity.cpus = 8.0
+        pools.keep_spare()
+        assert started == [pools._spare]
+        pools._close_for_now(pools._spare)
+        pools.keep_spare()
+        assert len(started) == 1
+        board.close()
+
+    asyncio.run(main())

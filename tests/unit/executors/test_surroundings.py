@@ -7,6 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
+from shoal.executors.ray.worker import restore_path
 from shoal.executors.surroundings import Surroundings, invalid_variable, set_variables
 
 
@@ -45,3 +46,16 @@ def test_invalid_variables_are_named():
     assert invalid_variable({"A": "b"}) is None
     assert invalid_variable({"A": "b\0"}) == "A"
     assert invalid_variable({"": "b"}) == ""
+
+
+def test_the_path_is_put_back_but_for_the_modules_of_the_run(monkeypatch):
+    monkeypatch.setattr(sys, "path", ["/a", "/tmp/shoal-modules-0/old", "/b"])
+    before = list(sys.path)
+    sys.path[:] = ["/evil", "/a", "/tmp/shoal-modules-0/new"]
+    restore_path(before)
+    assert [entry for entry in sys.path if "modules" not in entry] == ["/a", "/b"]
+    assert "/tmp/shoal-modules-0/new" in sys.path
+    assert "/tmp/shoal-modules-0/old" not in sys.path
+    kept = list(sys.path)
+    restore_path(kept)
+    assert sys.path == kept

@@ -25,6 +25,9 @@ _NAME: Final = "line"
 _LIMIT: Final = 1 << 30
 """Bytes of a message; a longer one ends the line."""
 
+_LIMIT_OF_TOKEN: Final = 64
+"""Bytes of the first one, which nobody has vouched for yet."""
+
 _PATIENCE: Final = 5.0
 """Seconds that a worker waits for the orchestrator to take its token."""
 
@@ -155,9 +158,6 @@ class Line(asyncio.Protocol):
         """End the line. Idempotent."""
         if self._transport is not None:
             self._transport.abort()
-
-
-_LIMIT_OF_TOKEN: Final = 64
 
 
 class Lines:

@@ -7,10 +7,9 @@ again; cancel flags that still matter are set again then.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from shoal.executors.before import Before
 from shoal.executors.ray.library import end_actor, load_ray, near_node
@@ -24,6 +23,9 @@ _POLL: Final = 5.0
 
 _PAUSE: Final = 0.5
 """Seconds between two tries to reach an actor that does not answer."""
+
+
+T = TypeVar("T")
 
 
 class Listener:
@@ -116,11 +118,11 @@ class Listener:
 
     def _hand_on(self, notices: Sequence[bytes], dooms: Sequence[bytes], early: Sequence[bytes]) -> None:
         for data in notices:
-            with contextlib.suppress(ValueError, KeyError, TypeError):  # what a worker cannot say right is not heard
-                self._notice(*unpack_notice(data))
+            if (notice := _read(unpack_notice, data)) is not None:
+                self._notice(*notice)
         for data in dooms:
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                self._doom(*unpack_completion(data))
+            if (doom := _read(unpack_completion, data)) is not None:
+                self._doom(*doom)
         for data in early:
             self._early(data)
 
@@ -129,3 +131,11 @@ class Listener:
             self._make()
         except Exception:  # noqa: BLE001, S110 - the name may not be free yet, or Ray be gone; the next poll fails and tries again
             pass
+
+
+def _read(unpack: Callable[[bytes], T], data: bytes) -> T | None:
+    """Return what a worker said; None for nonsense, since a tool may have put anything in the place of what we pack with."""
+    try:
+        return unpack(data)
+    except Exception:  # noqa: BLE001 - see above
+        return None

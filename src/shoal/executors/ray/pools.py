@@ -259,7 +259,7 @@ class Pools:
         """Take what a worker gives back of a batch that takes longer than expected."""
         try:
             reply = unpack_reply(data)
-        except Exception:  # noqa: BLE001 - as in a reply; that comes, too
+        except Exception:  # noqa: BLE001 - a worker that packs nonsense is ended when its reply comes
             return
         self._completed(reply)
         back = [f for a in reply.returned if (f := flights(a)) is not None and f.batch is not None]
@@ -501,8 +501,8 @@ class Pools:
         """Keep one worker that belongs to no pool yet, while there is work, CPUs are free and nobody waits for any."""
         now = time.monotonic()
         held, total = self._held() + self._spare.key.cpus, self._capacity.cpus
-        late = now < self._no_spare_until or now - self._used > IDLE
-        if self._closed or self._spare.workers or late or held > total or self._capacity.wanted:
+        unwanted = now < max(self._no_spare_until, self._spare.closed_until) or now - self._used > IDLE
+        if self._closed or self._spare.workers or unwanted or held > total or self._capacity.wanted:
             return
         if all(len(p.waiting) <= sum(w.pid is None for w in p.workers) for p in self._pools.values()):
             self._start(self._spare)

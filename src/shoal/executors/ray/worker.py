@@ -92,15 +92,18 @@ def worker_of(kit: bytes) -> Worker:
     return Worker(pickle.loads(kit))  # noqa: S301 - a worker; its executor made it
 
 
-def _restore_path(path: Sequence[str]) -> None:
-    """Take back what a tool did to `sys.path`; the folder of a run's modules, which changes with the run, is not the tool's."""
-    added = [entry for entry in sys.path if entry not in path and "/shoal-modules-" not in entry]
-    missing = [entry for entry in path if entry not in sys.path and "/shoal-modules-" not in entry]
-    if added or missing:
-        ours = [(sys.path.index(e), e) for e in sys.path if "/shoal-modules-" in e]
-        sys.path[:] = [e for e in path if "/shoal-modules-" not in e]
-        for place, entry in ours:
-            sys.path.insert(place, entry)
+_MODULES: Final = "/shoal-modules-"
+"""In the path of the folder of a run's modules: it changes with the run, and is not the tool's doing."""
+
+
+def restore_path(path: Sequence[str]) -> None:
+    """Put `sys.path` back as it was before a tool, with the folder of the present run's modules where it stands by now."""
+    modules = [(place, entry) for place, entry in enumerate(sys.path) if _MODULES in entry]
+    if [entry for entry in sys.path if _MODULES not in entry] == [entry for entry in path if _MODULES not in entry]:
+        return
+    sys.path[:] = [entry for entry in path if _MODULES not in entry]
+    for place, entry in modules:
+        sys.path.insert(place, entry)
 
 
 class Worker:
@@ -138,7 +141,7 @@ class Worker:
             )
         finally:
             self._before.restore()
-            _restore_path(path)
+            restore_path(path)
             self._watch.end()
             self._records.active = False
         ended = attempt.completion(outcome, node=self.node)
